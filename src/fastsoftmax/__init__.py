@@ -1,0 +1,51 @@
+"""Softmax regression on a CPU at the speed of the hardware: fused Numba kernels."""
+
+from fastsoftmax import kernels
+from fastsoftmax._version import __version__
+from fastsoftmax.functional import (
+    binary_to_softmax,
+    cross_entropy,
+    cross_entropy_and_gradient,
+    decide,
+    decision_function,
+    log_softmax,
+    logsumexp,
+    loss,
+    loss_and_gradient,
+    predict,
+    predict_log_proba,
+    predict_proba,
+    softmax,
+    softmax_jacobian,
+    softmax_jvp,
+    softmax_to_binary,
+)
+from fastsoftmax.model import SoftmaxModel
+from fastsoftmax.threads import num_threads, set_num_threads
+from fastsoftmax.training import SGDResult, fit_sgd
+
+__all__ = [
+    "SGDResult",
+    "SoftmaxModel",
+    "__version__",
+    "binary_to_softmax",
+    "cross_entropy",
+    "cross_entropy_and_gradient",
+    "decide",
+    "decision_function",
+    "fit_sgd",
+    "kernels",
+    "log_softmax",
+    "logsumexp",
+    "loss",
+    "loss_and_gradient",
+    "num_threads",
+    "predict",
+    "predict_log_proba",
+    "predict_proba",
+    "set_num_threads",
+    "softmax",
+    "softmax_jacobian",
+    "softmax_jvp",
+    "softmax_to_binary",
+]

@@ -1,0 +1,328 @@
+"""Functions of X and the weights: losses, gradients and predictions of the linear model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax import validation as check
+from fastsoftmax.kernels import fused
+from fastsoftmax.kernels import predict as predictors
+from fastsoftmax.kernels.blocks import (
+    ROW_BLOCK,
+    SLAB_ROWS,
+    ceil_div,
+    chunk_rows,
+    partials_fit,
+)
+from fastsoftmax.threads import launch
+
+Array = npt.NDArray[Any]
+
+
+class _Problem(NamedTuple):
+    """Checked arguments of a loss over X."""
+
+    X: Array  # (N, D)
+    targets: Array  # (N,) or (N, K)
+    weight: Array  # (N,)
+    W: Array  # (D, K)
+    W_T: Array  # (K, D), contiguous
+    b: Array  # (K,)
+    smoothing: float
+    l2: float
+    total_weight: float
+
+    def overflow_or_name_cell(self) -> None:
+        """Raise the error that a non-finite result calls for."""
+        check.raise_non_finite("the logits or their gradient", self.W.dtype, **self.inputs())
+
+    def inputs(self) -> dict[str, Array]:
+        return {"X": self.X, "W": self.W, "b": self.b}
+
+
+def _problem(
+    X: Any,
+    targets: Any,
+    W: Any,
+    b: Any,
+    sample_weight: Any,
+    label_smoothing: Any,
+    l2: Any,
+    reduction: str,
+) -> _Problem:
+    W, bias = check.weights_and_bias(W, b)
+    X = check.samples(X, W.shape[0], W.dtype)
+    weight = check.sample_weight(sample_weight, X.shape[0])
+    return _Problem(
+        X,
+        check.targets(targets, X.shape[0], W.shape[1], W.dtype),
+        weight,
+        W,
+        np.array(W.T, order="C"),
+        bias,
+        check.number(label_smoothing, "label_smoothing", 0, 1),
+        check.number(l2, "l2", 0),
+        check.total_weight(weight, reduction),
+    )
+
+
+def _penalty(W: Array, l2: float) -> float:
+    """l2 / 2 * ||W||^2, in float64."""
+    return 0.5 * l2 * float(np.einsum("dk,dk->", W, W, dtype=np.float64)) if l2 else 0.0
+
+
+def loss_and_gradient(
+    X: npt.ArrayLike,
+    targets: npt.ArrayLike,
+    W: npt.ArrayLike,
+    b: npt.ArrayLike | None = None,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    l2: float = 0.0,
+    reduction: str = "mean",
+) -> tuple[Any, Array, Array | None]:
+    """Cross-entropy of the linear model and its gradient, in one pass over X.
+
+    Parameters
+    ----------
+    X : array_like, (N, D)
+        Samples in rows. float32 and float64 are read where they lie, in any strides; other real
+        types are converted once per call.
+    targets : array_like
+        Integer labels (N,) in ``[0, K)``, or rows (N, K) of finite weights of at least 0.
+    W : array_like, (D, K)
+        Weights. Their dtype, float32 or float64, is the type of the computation and the result.
+    b : array_like, (K,), optional
+        Biases; None computes without.
+    sample_weight : array_like, (N,), optional
+        Finite weights of at least 0.
+    label_smoothing : float in [0, 1]
+        Targets become ``(1 - eps) * t + eps * s / K``, with s the sum of t.
+    l2 : float
+        Adds ``l2 / 2 * ||W||**2`` to the reduced loss; b is not penalised.
+    reduction : {"mean", "sum"}
+        "mean" divides the sum over the rows by the sum of the weights, N without any.
+
+    Returns
+    -------
+    loss : scalar
+    grad_W : ndarray, (D, K)
+    grad_b : ndarray, (K,), or None where `b` is None
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type, shape or range; if X, W or b hold a value that is not
+        finite (the text names the cell); if the logits overflow; if a mean has nothing to divide
+        by.
+
+    Notes
+    -----
+    ``grad_W = X' (s P - T)`` and ``grad_b`` the column sums of ``s P - T``, weighted and reduced:
+    docs/math.md, "The matrix form". The same bits come out for any number of threads.
+
+    Examples
+    --------
+    >>> import numpy as np, fastsoftmax
+    >>> loss, grad_W, grad_b = fastsoftmax.loss_and_gradient(
+    ...     [[1.0], [3.0]], [0, 1], np.zeros((1, 2)), np.zeros(2))
+    >>> grad_W
+    array([[ 0.5, -0.5]])
+    """
+    check.choice(reduction, "reduction", ("mean", "sum"))
+    p = _problem(X, targets, W, b, sample_weight, label_smoothing, l2, reduction)
+    n_rows, (n_classes, n_features), dtype = len(p.X), p.W_T.shape, p.W.dtype
+    if partials_fit(n_features, n_classes, dtype.itemsize):
+        kernel = fused.loss_and_gradient_by_chunk
+        n_chunks = n_partials = ceil_div(n_rows, chunk_rows(n_rows))
+    else:
+        kernel, n_chunks, n_partials = fused.loss_and_gradient_by_slab, SLAB_ROWS // ROW_BLOCK, 1
+    partial_loss = np.zeros(n_chunks)
+    partial_G_T = np.zeros((n_partials, n_classes, n_features), dtype)
+    partial_g_b = np.zeros((n_chunks, n_classes), dtype)
+    finite = np.ones(n_chunks, np.bool_)
+    if n_rows:
+        launch(
+            kernel,
+            check.as_rows(p.X),
+            check.target_rows(p.targets),
+            check.as_column(p.weight),
+            n_rows,
+            p.W_T,
+            p.b,
+            p.smoothing,
+            partial_loss,
+            partial_G_T,
+            partial_g_b,
+            finite,
+        )
+    grad_W = np.empty(p.W.shape, dtype)
+    grad_b = np.empty(n_classes, dtype)
+    launch(fused.combine, partial_G_T, partial_g_b, p.W_T, 1 / p.total_weight, p.l2, grad_W, grad_b)
+    loss = dtype.type(partial_loss.sum() / p.total_weight + _penalty(p.W, p.l2))
+    if not (finite.all() and np.isfinite(loss) and np.isfinite(grad_W).all()):
+        p.overflow_or_name_cell()
+    return loss, grad_W, None if b is None else grad_b
+
+
+def loss(
+    X: npt.ArrayLike,
+    targets: npt.ArrayLike,
+    W: npt.ArrayLike,
+    b: npt.ArrayLike | None = None,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    l2: float = 0.0,
+    reduction: str = "mean",
+) -> Any:
+    """Cross-entropy of the linear model, without the gradient.
+
+    Parameters and errors are those of `loss_and_gradient`; `reduction` may also be "none", which
+    gives each row's weighted loss (N,) and takes no `l2`.
+
+    Returns
+    -------
+    scalar, or ndarray (N,) for "none"
+
+    Examples
+    --------
+    >>> import numpy as np, fastsoftmax
+    >>> float(fastsoftmax.loss([[1.0], [3.0]], [0, 1], np.zeros((1, 2))))
+    0.6931471805599453
+    """
+    check.choice(reduction, "reduction", ("mean", "sum", "none"))
+    p = _problem(X, targets, W, b, sample_weight, label_smoothing, l2, reduction)
+    if reduction == "none" and p.l2:
+        raise ValueError("l2 must be 0 with reduction='none': a penalty belongs to no row")
+    losses = np.empty(len(p.X), np.float64)
+    finite = np.ones(ceil_div(losses.size, ROW_BLOCK), np.bool_)
+    if losses.size:
+        launch(
+            fused.losses,
+            check.as_rows(p.X),
+            check.target_rows(p.targets),
+            check.as_column(p.weight),
+            p.W_T,
+            p.b,
+            p.smoothing,
+            losses,
+            finite,
+        )
+    if reduction == "none":
+        result = losses.astype(p.W.dtype)
+    else:
+        result = p.W.dtype.type(losses.sum() / p.total_weight + _penalty(p.W, p.l2))
+    if not (finite.all() and np.isfinite(result).all()):
+        p.overflow_or_name_cell()
+    return result
+
+
+def _run(kernel: Callable[..., None], X: Any, W: Any, b: Any, out: Any, labels: bool) -> Array:
+    """Run a prediction kernel; `out` is (N,) int64 for labels, else (N, K) of W's dtype."""
+    W, bias = check.weights_and_bias(W, b)
+    X = check.samples(X, W.shape[0], W.dtype)
+    shape: tuple[int, ...] = (len(X),) if labels else (len(X), W.shape[1])
+    result = check.output(out, shape, np.int64 if labels else W.dtype)
+    target = np.empty_like(result) if np.may_share_memory(result, X) else result
+    finite = np.ones(ceil_div(len(X), ROW_BLOCK), np.bool_)
+    if len(X):
+        launch(
+            kernel,
+            check.as_rows(X),
+            len(X),
+            np.array(W.T, order="C"),
+            bias,
+            check.as_column(target) if labels else check.as_rows(target),
+            finite,
+        )
+    if not finite.all():
+        check.raise_non_finite("the logits", W.dtype, X=X, W=W, b=bias)
+    if target is not result:
+        result[...] = target
+    return result
+
+
+def decision_function(
+    X: npt.ArrayLike, W: npt.ArrayLike, b: npt.ArrayLike | None = None, *, out: Array | None = None
+) -> Array:
+    """Logits ``Z = X W + b``.
+
+    Parameters
+    ----------
+    X : array_like, (N, D)
+    W : array_like, (D, K)
+        Its dtype, float32 or float64, is the type of the computation and the result.
+    b : array_like, (K,), optional
+    out : ndarray, (N, K), optional
+        Where to write, in the dtype of `W`.
+
+    Returns
+    -------
+    ndarray, (N, K)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or shape, X, W or b hold a value that is not finite (the
+        text names the cell), or the logits overflow.
+
+    Examples
+    --------
+    >>> import fastsoftmax
+    >>> fastsoftmax.decision_function([[2.0]], [[1.0, -1.0]], [0.5, 0.0])
+    array([[ 2.5, -2. ]])
+    """
+    return _run(predictors.decision_function, X, W, b, out, labels=False)
+
+
+def predict_proba(
+    X: npt.ArrayLike, W: npt.ArrayLike, b: npt.ArrayLike | None = None, *, out: Array | None = None
+) -> Array:
+    """Probabilities ``P = softmax(X W + b)`` of each class; as `decision_function` otherwise.
+
+    Examples
+    --------
+    >>> import fastsoftmax
+    >>> fastsoftmax.predict_proba([[0.0]], [[1.0, -1.0]])
+    array([[0.5, 0.5]])
+    """
+    return _run(predictors.predict_proba, X, W, b, out, labels=False)
+
+
+def predict_log_proba(
+    X: npt.ArrayLike, W: npt.ArrayLike, b: npt.ArrayLike | None = None, *, out: Array | None = None
+) -> Array:
+    """Log-probabilities of each class; as `decision_function` otherwise.
+
+    Examples
+    --------
+    >>> import fastsoftmax
+    >>> fastsoftmax.predict_log_proba([[50.0]], [[1.0, 0.0]])
+    array([[-1.92874985e-22, -5.00000000e+01]])
+    """
+    return _run(predictors.predict_log_proba, X, W, b, out, labels=False)
+
+
+def predict(
+    X: npt.ArrayLike, W: npt.ArrayLike, b: npt.ArrayLike | None = None, *, out: Array | None = None
+) -> Array:
+    """The most probable class of each row, as an index; as `decision_function` otherwise.
+
+    Returns
+    -------
+    ndarray, (N,), int64
+        The first class with the largest logit. `out`, where given, has this shape and dtype.
+
+    Examples
+    --------
+    >>> import fastsoftmax
+    >>> fastsoftmax.predict([[2.0], [-2.0]], [[1.0, -1.0]])
+    array([0, 1])
+    """
+    return _run(predictors.predict, X, W, b, out, labels=True)

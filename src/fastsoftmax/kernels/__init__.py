@@ -1,0 +1,1 @@
+"""Compiled code: every `@njit` of the package, on numba and numpy alone."""

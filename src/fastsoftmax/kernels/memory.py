@@ -1,0 +1,104 @@
+"""How kernels see the caller's arrays: rows in any strides, read and written here alone.
+
+A matrix reaches a kernel as `Rows`: an address, two strides in bytes, and an empty array that
+carries the item type. One machine-code version then serves C and Fortran order, slices,
+reversed, broadcast, read-only and memory-mapped arrays. A block of rows is copied into
+contiguous scratch of the compute type (or back) by the four functions below; no kernel touches
+the caller's matrices otherwise, so that a further item type is added in this file only.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy.typing as npt
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from fastsoftmax.kernels._jit import jit
+
+Array = npt.NDArray[Any]
+
+
+class Rows(NamedTuple):
+    """A two-dimensional array of any strides; the caller keeps the memory alive."""
+
+    item: Array  # (0,), only its dtype counts
+    address: int
+    row_stride: int  # bytes
+    column_stride: int  # bytes
+
+
+@intrinsic
+def load_item(typing_context: Any, item: Any, address: Any) -> Any:
+    """The value of `item`'s dtype at `address`, aligned or not."""
+    dtype = item.dtype
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        pointer = builder.inttoptr(arguments[1], context.get_data_type(dtype).as_pointer())
+        value = builder.load(pointer)
+        value.align = 1
+        return value
+
+    return dtype(item, types.intp), codegen
+
+
+@intrinsic
+def store_item(typing_context: Any, item: Any, address: Any, value: Any) -> Any:
+    """Write `value`, converted to `item`'s dtype, at `address`, aligned or not."""
+    dtype = item.dtype
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        pointer = builder.inttoptr(arguments[1], context.get_data_type(dtype).as_pointer())
+        builder.store(context.cast(builder, arguments[2], value, dtype), pointer).align = 1
+        return context.get_dummy_value()
+
+    return types.void(item, types.intp, value), codegen
+
+
+@jit
+def skip_columns(X: Rows, d: int) -> Rows:
+    """X[:, d:]."""
+    return Rows(X.item, X.address + d * X.column_stride, X.row_stride, X.column_stride)
+
+
+@jit
+def load_row(X: Rows, n: int, row: Array) -> None:
+    """row (D,) = X[n, :D], in row's dtype."""
+    address = X.address + n * X.row_stride
+    if X.column_stride == X.item.itemsize:  # a constant stride, which LLVM vectorises
+        for d in range(row.size):
+            row[d] = load_item(X.item, address + d * X.item.itemsize)
+    else:
+        for d in range(row.size):
+            row[d] = load_item(X.item, address + d * X.column_stride)
+
+
+@jit
+def load_rows(X: Rows, first: int, rows: Array) -> None:
+    """rows (R, D) = X[first : first + R, :D]."""
+    if abs(X.row_stride) < abs(X.column_stride):  # Fortran order: walk along the columns
+        for d in range(rows.shape[1]):
+            address = X.address + first * X.row_stride + d * X.column_stride
+            for r in range(rows.shape[0]):
+                rows[r, d] = load_item(X.item, address + r * X.row_stride)
+    else:
+        for r in range(rows.shape[0]):
+            load_row(X, first + r, rows[r])
+
+
+@jit
+def gather_rows(X: Rows, order: Array, first: int, rows: Array) -> None:
+    """rows (R, D) = X[order[first : first + R], :D]."""
+    for r in range(rows.shape[0]):
+        load_row(X, order[first + r], rows[r])
+
+
+@jit
+def store_rows(rows: Array, first: int, out: Rows) -> None:
+    """out[first : first + R, :K] = rows (R, K)."""
+    for r in range(rows.shape[0]):
+        address = out.address + (first + r) * out.row_stride
+        for k in range(rows.shape[1]):
+            store_item(out.item, address + k * out.column_stride, rows[r, k])

@@ -1,0 +1,200 @@
+"""A trained model: weights, biases and what the classes are called."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax import functional
+from fastsoftmax import validation as check
+from fastsoftmax.files import atomic_write
+
+Array = npt.NDArray[Any]
+
+FORMAT = "fastsoftmax.SoftmaxModel"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class SoftmaxModel:
+    """A softmax regression model; immutable, its arrays are read-only copies.
+
+    Parameters
+    ----------
+    W : array_like, (D, K)
+        Weights, float32 or float64.
+    b : array_like, (K,)
+        Biases.
+    classes : array_like, (K,)
+        What each class is called: numbers or strings, all different.
+    feature_names : sequence of str, (D,), optional
+        The columns that the model was trained on, in the order of W's rows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If shapes do not fit together, a weight is not finite, or classes repeat.
+
+    Examples
+    --------
+    >>> import fastsoftmax
+    >>> model = fastsoftmax.SoftmaxModel([[1.0, -1.0]], [0.0, 0.0], ["up", "down"])
+    >>> model.predict([[2.0], [-2.0]])
+    array(['up', 'down'], dtype='<U4')
+    """
+
+    W: Array
+    b: Array
+    classes: Array
+    feature_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        W, b = check.weights_and_bias(self.W, self.b)
+        if not (np.isfinite(W).all() and np.isfinite(b).all()):
+            check.raise_non_finite("the weights", W.dtype, W=W, b=b)
+        classes = class_array(self.classes, "classes")
+        if classes.shape != b.shape:
+            raise ValueError(f"classes must have shape {b.shape}, got {classes.shape}")
+        if len(np.unique(classes)) < len(classes):
+            raise ValueError("classes must all be different")
+        names = self.feature_names
+        if names is not None:
+            names = tuple(map(str, names))
+            if len(names) != len(W):
+                raise ValueError(f"feature_names must hold {len(W)} names, got {len(names)}")
+        for field, array in (("W", W), ("b", b), ("classes", classes)):
+            own = np.array(array, order="C")
+            own.flags.writeable = False
+            object.__setattr__(self, field, own)
+        object.__setattr__(self, "feature_names", names)
+
+    def decision_function(self, X: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        """Logits (N, K) of samples X (N, D); see `fastsoftmax.decision_function`."""
+        return functional.decision_function(X, self.W, self.b, out=out)
+
+    def predict_proba(self, X: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        """Probabilities (N, K); see `fastsoftmax.predict_proba`."""
+        return functional.predict_proba(X, self.W, self.b, out=out)
+
+    def predict_log_proba(self, X: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        """Log-probabilities (N, K); see `fastsoftmax.predict_log_proba`."""
+        return functional.predict_log_proba(X, self.W, self.b, out=out)
+
+    def predict(self, X: npt.ArrayLike) -> Array:
+        """The most probable class (N,) of each sample, as one of `classes`."""
+        return self.classes[functional.predict(X, self.W, self.b)]
+
+    def decide(self, X: npt.ArrayLike, utility: npt.ArrayLike) -> Array:
+        """The decision of greatest expected utility for each sample of X (N, D).
+
+        With a `utility` (K,) the decisions are classes, and one of `classes` is returned for each
+        sample; with (decisions, K) they are row indices of it. See `fastsoftmax.decide`.
+        """
+        decisions: Array = functional.decide(self.predict_proba(X), utility)
+        return self.classes[decisions] if np.ndim(utility) == 1 else decisions
+
+    def score(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
+    ) -> float:
+        """The share (by weight) of samples X (N, D) whose label y (N,) is predicted."""
+        right = self.predict(X) == class_array(y, "y")
+        if np.shape(right) != np.shape(y):
+            raise ValueError(f"y must have one label per row of X, got shape {np.shape(y)}")
+        weight = check.sample_weight(sample_weight, right.size)
+        return float((right * weight).sum() / check.total_weight(weight, "mean"))
+
+    def label_indices(self, y: npt.ArrayLike, name: str = "y") -> Array:
+        """The index (N,) in `classes` of each label, as the functions of `fastsoftmax` take them.
+
+        Raises ValueError for a label that the model does not know.
+        """
+        labels = class_array(y, name)
+        order = np.argsort(self.classes)
+        position = np.searchsorted(self.classes, labels, sorter=order)
+        index: Array = order[np.minimum(position, order.size - 1)]
+        unknown = np.flatnonzero(self.classes[index] != labels)
+        if unknown.size:
+            n = int(unknown[0])
+            raise ValueError(f"{name}[{n}] = {labels[n]!r} is not one of the model's classes")
+        return index
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to `path` as `.npz`, without pickle.
+
+        The file is complete or not there at all: it takes its name only when all is written.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        path = Path(path)
+        arrays: dict[str, Any] = {
+            "format": np.array(FORMAT),
+            "format_version": np.array(FORMAT_VERSION),
+            "W": self.W,
+            "b": self.b,
+            "classes": self.classes,
+        }
+        if self.feature_names is not None:
+            arrays["feature_names"] = np.array(self.feature_names, dtype=np.str_)
+        with atomic_write(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SoftmaxModel:
+        """Read a model that `save` wrote. Nothing in the file is ever executed.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError
+            If it is not a model file, is damaged, or comes from a later format version.
+        """
+        not_a_model = f"{os.fspath(path)!r} is not a fastsoftmax model file"
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+            raise ValueError(f"{not_a_model}: {error}") from None
+        if str(arrays.get("format")) != FORMAT:
+            raise ValueError(not_a_model)
+        version = arrays.get("format_version")
+        if version is None or version.shape != () or version.dtype.kind not in "iu":
+            raise ValueError(f"{not_a_model}: it has no format version")
+        if version > FORMAT_VERSION:
+            raise ValueError(
+                f"{os.fspath(path)!r} has format version {version}; this fastsoftmax reads up to "
+                f"{FORMAT_VERSION}"
+            )
+        missing = {"W", "b", "classes"} - arrays.keys()
+        if missing:
+            raise ValueError(f"{not_a_model}: it lacks {', '.join(sorted(missing))}")
+        names = arrays.get("feature_names")
+        try:
+            return cls(
+                arrays["W"], arrays["b"], arrays["classes"], None if names is None else tuple(names)
+            )
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{not_a_model}: {error}") from None
+
+
+def class_array(value: Any, name: str) -> Array:
+    """Labels (N,) as an array of numbers or strings; objects that all are strings become such."""
+    array = np.asarray(value)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be one-dimensional, got shape {array.shape}")
+    if array.dtype.kind == "O" and all(isinstance(label, str) for label in array):
+        array = array.astype(np.str_)
+    if array.dtype.kind not in "biufU":
+        raise TypeError(f"{name} must hold numbers or strings, got dtype {array.dtype}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        check.raise_non_finite(name, array.dtype, **{name: array})
+    return array

@@ -1,0 +1,128 @@
+"""Plain NumPy twins of the public functions: the oracle of the tests, the baseline of the
+benchmarks. Obviously right before anything else; nothing here imports the package.
+
+Notation as in docs/math.md: X (N, D), W (D, K), b (K,), Z = X W + b, P = softmax(Z), targets are
+labels (N,) or rows of weights (N, K).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+def logsumexp(Z: Array) -> Array:
+    """log of the sum of exp over the last axis."""
+    m = Z.max(axis=-1, keepdims=True)
+    m = np.where(np.isfinite(m), m, np.zeros_like(m))
+    with np.errstate(divide="ignore", over="ignore"):
+        return (m + np.log(np.exp(Z - m).sum(axis=-1, keepdims=True)))[..., 0]  # type: ignore[no-any-return]
+
+
+def softmax(Z: Array) -> Array:
+    """exp(z) / sum of exp(z) over the last axis."""
+    with np.errstate(invalid="ignore"):
+        E = np.exp(Z - Z.max(axis=-1, keepdims=True))
+    return E / E.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
+
+
+def log_softmax(Z: Array) -> Array:
+    """z - logsumexp(z) over the last axis."""
+    m = Z.max(axis=-1, keepdims=True)
+    m = np.where(np.isfinite(m), m, np.zeros_like(m))
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        return (Z - m) - np.log(np.exp(Z - m).sum(axis=-1, keepdims=True))  # type: ignore[no-any-return]
+
+
+def soft_targets(targets: Array, n_classes: int, label_smoothing: float, dtype: Any) -> Array:
+    """T (N, K): one-hot rows for labels, then smoothed by (1 - eps) t + eps s / K."""
+    T = np.eye(n_classes, dtype=dtype)[targets] if targets.ndim == 1 else targets.astype(dtype)
+    s = T.sum(axis=1, keepdims=True)
+    return (1 - label_smoothing) * T + label_smoothing * s / n_classes  # type: ignore[no-any-return]
+
+
+def _row_losses(Z: Array, T: Array) -> Array:
+    """s lse(z) - sum of t z, where 0 * (-inf) counts 0."""
+    with np.errstate(invalid="ignore"):
+        weighted = np.where(T > 0, T * Z, np.zeros_like(Z))
+    return T.sum(axis=1) * logsumexp(Z) - weighted.sum(axis=1)  # type: ignore[no-any-return]
+
+
+def cross_entropy_and_gradient(
+    Z: Array,
+    targets: Array,
+    sample_weight: Array | None = None,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> tuple[Array, Array]:
+    """The loss, and dJ/dZ = weight (s P - T)."""
+    weight = np.ones(len(Z), Z.dtype) if sample_weight is None else sample_weight.astype(Z.dtype)
+    T = soft_targets(targets, Z.shape[1], label_smoothing, Z.dtype)
+    losses = weight * _row_losses(Z, T)
+    dZ = weight[:, None] * (T.sum(axis=1, keepdims=True) * softmax(Z) - T)
+    if reduction == "none":
+        return losses, dZ
+    if reduction == "sum":
+        return losses.sum(), dZ
+    return losses.sum() / weight.sum(), dZ / weight.sum()
+
+
+def loss_and_gradient(
+    X: Array,
+    targets: Array,
+    W: Array,
+    b: Array | None = None,
+    sample_weight: Array | None = None,
+    label_smoothing: float = 0.0,
+    l2: float = 0.0,
+    reduction: str = "mean",
+) -> tuple[Array, Array, Array]:
+    """The loss, dJ/dW = X' dJ/dZ + l2 W, and dJ/db, the column sums of dJ/dZ."""
+    Z = X @ W if b is None else X @ W + b
+    loss, dZ = cross_entropy_and_gradient(Z, targets, sample_weight, label_smoothing, reduction)
+    return loss + l2 / 2 * (W**2).sum(), X.T @ dZ + l2 * W, dZ.sum(axis=0)
+
+
+def baseline_loss_and_gradient(X: Array, y: Array, W: Array, b: Array) -> tuple[Any, Array, Array]:
+    """One full pass as NumPy users write it: labels, mean loss, in place where NumPy can."""
+    Z = X @ W
+    Z += b
+    Z -= Z.max(axis=1, keepdims=True)
+    rows = np.arange(len(y))
+    z_y = Z[rows, y]
+    np.exp(Z, out=Z)
+    total = Z.sum(axis=1, keepdims=True)
+    loss = (np.log(total[:, 0]) - z_y).mean(dtype=np.float64)
+    Z /= total
+    Z[rows, y] -= 1
+    Z /= len(y)
+    return loss, X.T @ Z, Z.sum(axis=0)
+
+
+def baseline_sgd_epoch(
+    X: Array, y: Array, W: Array, b: Array, order: Array, batch_size: int, learning_rate: float
+) -> float:
+    """One epoch of plain SGD as NumPy users write it; W and b are stepped in place."""
+    total = 0.0
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        loss, grad_W, grad_b = baseline_loss_and_gradient(X[batch], y[batch], W, b)
+        total += float(loss) * len(batch)
+        W -= learning_rate * grad_W
+        b -= learning_rate * grad_b
+    return total / len(order)
+
+
+def softmax_jacobian(p: Array) -> Array:
+    """diag(p) - p p' of one row."""
+    return np.diag(p) - np.outer(p, p)  # type: ignore[no-any-return]
+
+
+def decide(P: Array, utility: Array) -> Array:
+    """argmax of the expected utilities."""
+    expected = P * utility if utility.ndim == 1 else P @ utility.T
+    return expected.argmax(axis=-1)  # type: ignore[no-any-return]

@@ -1,0 +1,205 @@
+"""Checks of arguments, each made once before any kernel runs; errors name the argument.
+
+What a function here returns is fit for a kernel: a real dtype in native byte order, the right
+shape. X and logits keep their strides and are copied only when Numba has no type for them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax.kernels.memory import Rows
+
+Array = npt.NDArray[Any]
+
+_COMPUTE_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+_ITEMS = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64, np.int64)}
+_SCAN_ROWS = 4096
+
+
+def as_rows(array: Array) -> Rows:
+    """How a kernel sees a 2-D array. The caller keeps `array` alive while the kernel runs."""
+    address = array.__array_interface__["data"][0]
+    return Rows(_ITEMS[array.dtype], address, array.strides[0], array.strides[1])
+
+
+def as_column(array: Array) -> Rows:
+    """How a kernel sees a 1-D array: as (N, 1)."""
+    address = array.__array_interface__["data"][0]
+    return Rows(_ITEMS[array.dtype], address, array.strides[0], 0)
+
+
+def real_array(value: Any, name: str) -> Array:
+    """`value` as an array of bool, integer or floating dtype."""
+    if type(value).__module__.startswith("scipy.sparse") or hasattr(value, "tocsr"):
+        raise TypeError(f"{name} is sparse; a dense array is needed, as {name}.toarray() gives")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is not an array of numbers: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise TypeError(f"{name} has masked entries, which have no meaning here")
+    return array
+
+
+def compute_dtype(array: Array) -> np.dtype[Any]:
+    """float32 for float32 and float16, else float64."""
+    return np.dtype(np.float32 if array.dtype in (np.float32, np.float16) else np.float64)
+
+
+def convertible(array: Array, dtype: np.dtype[Any]) -> Array:
+    """`array` itself if kernels can read its items, else a copy in `dtype`."""
+    return array if array.dtype in _COMPUTE_DTYPES else array.astype(dtype)
+
+
+def logits(value: Any, name: str = "Z") -> Array:
+    """Logits of any shape in a compute dtype."""
+    array = real_array(value, name)
+    return convertible(array, compute_dtype(array))
+
+
+def weights_and_bias(W: Any, b: Any) -> tuple[Array, Array]:
+    """W (D, K) in its compute dtype and b (K,) in the same, zeros for None."""
+    W = real_array(W, "W")
+    if W.ndim != 2 or W.shape[1] == 0:
+        raise ValueError(f"W must have shape (n_features, n_classes), got {W.shape}")
+    W = W.astype(compute_dtype(W), copy=False)
+    if b is None:
+        return W, np.zeros(W.shape[1], W.dtype)
+    b = real_array(b, "b")
+    if b.shape != (W.shape[1],):
+        raise ValueError(f"b must have shape ({W.shape[1]},), one per class of W, got {b.shape}")
+    return W, b.astype(W.dtype)
+
+
+def samples(X: Any, n_features: int, dtype: np.dtype[Any]) -> Array:
+    """X (N, D) with a known D, in any strides."""
+    X = real_array(X, "X")
+    if X.ndim != 2:
+        raise ValueError(f"X must have shape (n_samples, n_features), got {X.shape}")
+    if X.shape[1] != n_features:
+        raise ValueError(f"X has {X.shape[1]} features, {n_features} were expected")
+    return convertible(X, dtype)
+
+
+def labels(array: Array, n_classes: int) -> Array:
+    """Integer labels (N,), each in [0, n_classes), as int64."""
+    if array.size and (array.min() < 0 or array.max() >= n_classes):
+        bad = int(np.flatnonzero((array < 0) | (array >= n_classes))[0])
+        raise ValueError(f"targets[{bad}] = {array[bad]} is not in [0, {n_classes})")
+    return array.astype(np.int64, copy=False)
+
+
+def non_negative(array: Array, name: str) -> None:
+    """Every entry is finite and at least 0; checked without a temporary of the array's size."""
+    if array.size and not (array.min() >= 0 and array.max() < np.inf):
+        cell = next(i for i, value in np.ndenumerate(array) if not 0 <= value < np.inf)
+        raise ValueError(f"{name}{list(cell)} = {array[cell]} must be finite and at least 0")
+
+
+def targets(value: Any, n_rows: int, n_classes: int, dtype: np.dtype[Any]) -> Array:
+    """Labels (N,) as int64, or rows of non-negative weights (N, K) as floats."""
+    array = real_array(value, "targets")
+    if array.shape == (n_rows,):
+        if array.dtype.kind == "f":
+            raise TypeError(f"targets of shape (N,) must be integer labels, got {array.dtype}")
+        return labels(array, n_classes)
+    if array.shape != (n_rows, n_classes):
+        raise ValueError(
+            f"targets must have shape ({n_rows},) or ({n_rows}, {n_classes}), got {array.shape}"
+        )
+    array = convertible(array, dtype)
+    non_negative(array, "targets")
+    return array
+
+
+def target_rows(array: Array) -> Rows:
+    """How a kernel sees checked targets."""
+    return as_column(array) if array.ndim == 1 else as_rows(array)
+
+
+def sample_weight(value: Any, n_rows: int) -> Array:
+    """Weights (N,) as float64; all ones, in the memory of a single one, for None."""
+    if value is None:
+        return np.broadcast_to(np.float64(1), (n_rows,))
+    array = real_array(value, "sample_weight")
+    if array.shape != (n_rows,):
+        raise ValueError(f"sample_weight must have shape ({n_rows},), got {array.shape}")
+    array = array.astype(np.float64, copy=False)
+    non_negative(array, "sample_weight")
+    return array
+
+
+def total_weight(weight: Array, reduction: str) -> float:
+    """What the sum of the losses is divided by: the sum of the weights for "mean", else 1."""
+    if reduction != "mean":
+        return 1.0
+    total = float(weight.size) if weight.strides == (0,) else float(weight.sum())
+    if total == 0:
+        reason = "sample_weight sums to zero" if weight.size else "there are no rows"
+        raise ValueError(f"reduction='mean' is undefined: {reason}")
+    return total
+
+
+def choice(value: Any, name: str, allowed: tuple[str, ...]) -> str:
+    """One of a few words."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+    return str(value)
+
+
+def number(value: Any, name: str, low: float, high: float = math.inf) -> float:
+    """A finite real number in [low, high]."""
+    if isinstance(value, (bool, np.bool_, str, bytes)) or np.ndim(value) != 0:
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    try:
+        result = float(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}") from None
+    if not (low <= result <= high and math.isfinite(result)):
+        bounds = f"in [{low:g}, {high:g}]" if math.isfinite(high) else f"at least {low:g}"
+        raise ValueError(f"{name} must be {bounds} and finite, got {value!r}")
+    return result
+
+
+def integer(value: Any, name: str, low: int) -> int:
+    """An integer of at least `low`."""
+    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    result = int(value.__index__())
+    if result < low:
+        raise ValueError(f"{name} must be at least {low}, got {result}")
+    return result
+
+
+def output(out: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+    """`out` if it is an array of the result's shape and dtype, a new one for None."""
+    if out is None:
+        return np.empty(shape, dtype)
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a numpy.ndarray, got {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(
+            f"out must have shape {shape} and dtype {np.dtype(dtype)}, "
+            f"got shape {out.shape} and dtype {out.dtype}"
+        )
+    if not out.flags.writeable:
+        raise ValueError("out is read-only")
+    return out
+
+
+def raise_non_finite(what: str, dtype: np.dtype[Any], **arrays: Array) -> NoReturn:
+    """Name the first cell of the 1-D and 2-D `arrays` that is not finite; else an overflow."""
+    for name, array in arrays.items():
+        for first in range(0, len(array), _SCAN_ROWS):
+            bad = np.argwhere(~np.isfinite(array[first : first + _SCAN_ROWS]))
+            if bad.size:
+                cell = (int(bad[0][0]) + first, *(int(i) for i in bad[0][1:]))
+                raise ValueError(f"{name}{list(cell)} is {array[cell]}; {name} must be finite")
+    raise ValueError(f"{what} overflow {dtype}: scale the data or the weights down")
