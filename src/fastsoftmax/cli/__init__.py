@@ -1,0 +1,18 @@
+"""The command `fastsoftmax` (extra `[cli]`)."""
+
+from __future__ import annotations
+
+import sys
+
+_EXTRA = {"click", "polars", "rich", "sklearn", "typer"}
+
+
+def main() -> None:
+    """Run the command; without the extra installed, say so in one line."""
+    try:
+        from fastsoftmax.cli.app import app
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        sys.exit(f"fastsoftmax: {error.name} is missing; pip install 'fastsoftmax[cli]'")
+    app()

@@ -1,0 +1,227 @@
+"""`fastsoftmax train` and `fastsoftmax predict`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table as RichTable
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from fastsoftmax._version import __version__
+from fastsoftmax.cli import data
+from fastsoftmax.cli.timing import pass_seconds
+from fastsoftmax.files import atomic_write
+from fastsoftmax.functional import loss
+from fastsoftmax.model import SoftmaxModel, class_array
+from fastsoftmax.training import SGDResult, fit_sgd
+
+Array = npt.NDArray[Any]
+
+app = typer.Typer(
+    help="Softmax regression on a CPU: train a model on a table, apply it to another.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Bad input ends the program with one line and exit code 2."""
+    try:
+        yield
+    except (ValueError, TypeError, OSError, FloatingPointError, MemoryError) as error:
+        line = " ".join(str(error).split()) or type(error).__name__
+        print(f"fastsoftmax: {line}", file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Version.")
+    ] = False,
+) -> None:
+    """Softmax regression on a CPU: train a model on a table, apply it to another."""
+
+
+@app.command()
+def train(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DATA",
+            help=".csv, .parquet, .npy or .npz; without it, scikit-learn's 1797 digits.",
+        ),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(help="Label column: a name, a number for .npy, an array's name for .npz (y)."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to save the model (.npz).")
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 30,
+    batch_size: Annotated[int, typer.Option(help="Rows per step.")] = 128,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Step size; found from the data by default.")
+    ] = None,
+    momentum: Annotated[float, typer.Option(help="Share of the last step in the next.")] = 0.9,
+    l2: Annotated[float, typer.Option(help="Penalty l2/2 * ||W||^2 on the mean loss.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the held-out part and the order of rows.")] = 0,
+    test_fraction: Annotated[
+        float, typer.Option(help="Share of the rows held out to test on; 0 for none.")
+    ] = 0.2,
+) -> None:
+    """Train a model; print its test accuracy and loss, and the speed against NumPy."""
+    with one_line_errors():
+        _check_writable(output)
+        if not 0 <= test_fraction < 1:
+            raise ValueError(f"--test-fraction must be at least 0 and below 1, got {test_fraction}")
+        X, y, names = _training_data(file, label)
+        parts = _hold_out(X, y, test_fraction, seed)
+        result = _train_with_progress(
+            parts[0],
+            parts[2],
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate="auto" if learning_rate is None else learning_rate,
+            momentum=momentum,
+            l2=l2,
+            seed=seed,
+            feature_names=names,
+        )
+        if output is not None:
+            result.model.save(output)
+        _report(result, *parts)
+        if output is not None:
+            console.print(f"model saved as {output}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def predict(
+    model_file: Annotated[Path, typer.Argument(metavar="MODEL", help="What train saved.")],
+    file: Annotated[Path, typer.Argument(metavar="DATA", help=".csv, .parquet, .npy or .npz.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .csv; standard output by default.")
+    ] = None,
+    proba: Annotated[
+        bool, typer.Option("--proba", help="A column of probabilities for each class.")
+    ] = False,
+) -> None:
+    """Apply a model: columns are matched by the names it was trained on, others are ignored."""
+    with one_line_errors():
+        _check_writable(output)
+        model = SoftmaxModel.load(model_file)
+        X = data.read(file).features(model.feature_names, len(model.W))
+        if proba:
+            P = model.predict_proba(X)
+            frame = pl.DataFrame({str(c): P[:, k] for k, c in enumerate(model.classes)})
+        else:
+            frame = pl.DataFrame({"prediction": model.predict(X)})
+        if output is None:
+            sys.stdout.write(frame.write_csv())
+        else:
+            with atomic_write(output) as temporary:
+                frame.write_csv(temporary)
+
+
+def _check_writable(output: Path | None) -> None:
+    """Say before the work that the result could not be written after it."""
+    if output is None:
+        return
+    if output.is_dir():
+        raise ValueError(f"{output} is a folder; --output must name a file")
+    if not output.parent.is_dir():
+        raise ValueError(f"--output: there is no folder {output.parent}")
+
+
+def _training_data(
+    file: Path | None, label: str | None
+) -> tuple[Array, Array, tuple[str, ...] | None]:
+    if file is None:
+        digits = load_digits()
+        return digits.data.astype(np.float32), digits.target, None
+    table = data.read(file, label)
+    X, y, names = table.label_column(label)
+    y = class_array(y, "the labels")
+    if len(y) == 0:
+        raise data.DataError(f"{file} has no rows")
+    return X, y, names
+
+
+def _hold_out(
+    X: Array, y: Array, test_fraction: float, seed: int
+) -> tuple[Array, Array, Array, Array]:
+    """(X_train, X_test, y_train, y_test); each class keeps its share where it has the rows."""
+    n_test = round(test_fraction * len(y))
+    if n_test == 0:
+        return X, X[:0], y, y[:0]
+    _, counts = np.unique(y, return_counts=True)
+    fits = counts.min() >= 2 and min(n_test, len(y) - n_test) >= len(counts)
+    X_train, X_test, y_train, y_test = train_test_split(
+        X, y, test_size=n_test, random_state=seed, stratify=y if fits else None
+    )
+    return X_train, X_test, y_train, y_test
+
+
+def _train_with_progress(X: Array, y: Array, *, epochs: int, **options: Any) -> SGDResult:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("epochs, loss {task.fields[loss]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("training", total=epochs, loss="-")
+
+        def show(epoch: int, rows: int, loss: float | None) -> None:
+            bar.update(task, completed=epoch + min(rows / len(X), 1))
+            if loss is not None:
+                bar.update(task, loss=f"{loss:.4f}")
+
+        return fit_sgd(X, y, epochs=epochs, progress=show, **options)
+
+
+def _report(result: SGDResult, X: Array, X_test: Array, y: Array, y_test: Array) -> None:
+    model = result.model
+    table = RichTable(show_header=False, box=None)
+    table.add_row("data", f"{len(X)} rows x {X.shape[1]} features, {len(model.classes)} classes")
+    if len(y_test):
+        accuracy = model.score(X_test, y_test)
+        table.add_row("test accuracy", f"{accuracy:.4f} on {len(y_test)} held-out rows")
+        known = np.isin(y_test, model.classes)
+        if known.all():
+            test_loss = loss(X_test, model.label_indices(y_test), model.W, model.b)
+            table.add_row("test loss", f"{test_loss:.4f}")
+        else:
+            table.add_row("test loss", f"inf: {sum(~known)} rows of classes not trained on")
+    if result.history["loss"]:
+        seconds = np.median(result.history["seconds"][1:] or result.history["seconds"])
+        table.add_row("training loss", f"{result.history['loss'][-1]:.4f} over the last epoch")
+        table.add_row("training speed", f"{len(X) / seconds:,.0f} rows per second")
+    ours, numpys = pass_seconds(X, model.label_indices(y), model.W, model.b)
+    table.add_row(
+        "one pass",
+        f"{ours * 1e3:.3f} ms, NumPy {numpys * 1e3:.3f} ms: {numpys / ours:.2f} times as fast",
+    )
+    console.print(table, highlight=False)

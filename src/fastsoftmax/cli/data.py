@@ -1,0 +1,159 @@
+"""Reading the user's tables: .csv and .parquet by column name, .npy and .npz by position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+Array = npt.NDArray[Any]
+
+
+class DataError(ValueError):
+    """The user's file does not hold what is needed; the text is one clear line."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of a file: a frame with names, or a plain array with none."""
+
+    path: Path
+    frame: pl.DataFrame | None = None
+    array: Array | None = None  # (N, columns)
+    labels: Array | None = None  # (N,), where the file holds them apart
+    names: tuple[str, ...] | None = None  # of the array's columns, where the file has them
+
+    def label_column(self, label: str | None) -> tuple[Array, Array, tuple[str, ...] | None]:
+        """(X, y, feature names) with the label column taken out."""
+        if self.frame is not None:
+            columns = self.frame.columns
+            if label is None:
+                raise DataError(
+                    f"{self.path}: name the label with --label, one of {_list(columns)}"
+                )
+            if label not in columns:
+                raise DataError(f"{self.path} has no column {label!r}; it has {_list(columns)}")
+            names = [name for name in columns if name != label]
+            return self._features(names), self._labels(label), tuple(names)
+        assert self.array is not None
+        if self.labels is not None:
+            return self.array, self.labels, self.names
+        width = self.array.shape[1]
+        try:
+            position = range(width)[int(label or "")]
+        except (ValueError, IndexError):
+            raise DataError(
+                f"{self.path}: --label must be a column number from {-width} to {width - 1}"
+            ) from None
+        if position == 0:
+            X = self.array[:, 1:]
+        elif position == width - 1:
+            X = self.array[:, :-1]
+        else:
+            X = np.delete(self.array, position, axis=1)
+        return X, self.array[:, position], None
+
+    def features(self, names: Sequence[str] | None, n_features: int) -> Array:
+        """X with the columns a model was trained on: by name where both sides have names."""
+        if self.frame is not None and names is not None:
+            missing = [name for name in names if name not in self.frame.columns]
+            if missing:
+                raise DataError(
+                    f"{self.path} lacks {_list(missing)}, which the model was trained on"
+                )
+            return self._features(names)
+        width = self.frame.width if self.frame is not None else _width(self.array)
+        if width != n_features:
+            raise DataError(
+                f"{self.path} has {width} columns; the model needs {n_features}, "
+                "and they cannot be matched by name"
+            )
+        return self.array if self.frame is None else self._features(self.frame.columns)  # type: ignore[return-value]
+
+    def _features(self, names: Sequence[str]) -> Array:
+        assert self.frame is not None
+        if not names:
+            raise DataError(f"{self.path} has no feature columns")
+        for name in names:
+            column = self.frame[name]
+            numbers = column.cast(pl.Float64, strict=False)
+            for row in (numbers.is_null() & column.is_not_null()).arg_true().head(1):
+                raise DataError(
+                    f"{self.path}: column {name!r} holds {column[row]!r} in row {row + 1}, "
+                    "which is not a number"
+                )
+            self._no_nulls(column)
+        frame = self.frame.select(names)
+        narrow = all(dtype == pl.Float32 for dtype in frame.dtypes)
+        X = frame.cast(pl.Float32 if narrow else pl.Float64).to_numpy(order="c")
+        return np.ascontiguousarray(X)
+
+    def _labels(self, name: str) -> Array:
+        assert self.frame is not None
+        column = self.frame[name]
+        self._no_nulls(column)
+        if column.dtype.is_numeric() or column.dtype == pl.Boolean:
+            return column.to_numpy()
+        return np.array(column.cast(pl.String).to_list(), dtype=np.str_)
+
+    def _no_nulls(self, column: pl.Series) -> None:
+        for row in column.is_null().arg_true().head(1):
+            raise DataError(f"{self.path}: column {column.name!r} has no value in row {row + 1}")
+
+
+def read(path: Path, label: str | None = None) -> Table:
+    """Read a data file by its ending; `label` names the array of labels in an .npz."""
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file")
+    try:
+        if path.suffix == ".csv":
+            return Table(path, frame=pl.read_csv(path, infer_schema_length=None))
+        if path.suffix == ".parquet":
+            return Table(path, frame=pl.read_parquet(path))
+        if path.suffix == ".npy":
+            return Table(
+                path, array=_matrix(np.load(path, mmap_mode="r", allow_pickle=False), path)
+            )
+        if path.suffix == ".npz":
+            return _read_npz(path, label or "y")
+    except DataError:
+        raise
+    except (OSError, ValueError, EOFError, pl.exceptions.PolarsError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise DataError(f"{path} could not be read: {reason}") from None
+    raise DataError(f"{path}: the ending must be .csv, .parquet, .npy or .npz")
+
+
+def _read_npz(path: Path, label: str) -> Table:
+    with np.load(path, allow_pickle=False) as archive:
+        if "X" not in archive.files:
+            raise DataError(f"{path} has no array 'X'; it has {_list(archive.files)}")
+        X = _matrix(archive["X"], path)
+        y = archive[label] if label in archive.files else None
+        names = archive["feature_names"] if "feature_names" in archive.files else None
+    if y is not None and y.shape != (len(X),):
+        raise DataError(f"{path}: {label!r} must have shape ({len(X)},), got {y.shape}")
+    return Table(path, array=X, labels=y, names=None if names is None else tuple(map(str, names)))
+
+
+def _matrix(array: Array, path: Path) -> Array:
+    if array.ndim != 2 or array.dtype.kind not in "biuf":
+        raise DataError(
+            f"{path}: a two-dimensional array of numbers is needed, "
+            f"got shape {array.shape} of {array.dtype}"
+        )
+    return array
+
+
+def _width(array: Array | None) -> int:
+    return 0 if array is None else array.shape[1]
+
+
+def _list(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:8]))
+    return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")

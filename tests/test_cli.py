@@ -1,0 +1,178 @@
+import re
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+import fastsoftmax as fs
+from fastsoftmax.cli.app import app
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def fails(result, *words):
+    """One clear line on stderr, exit code 2."""
+    assert result.exit_code == 2, result.output
+    lines = result.stderr.strip().splitlines()
+    assert lines[-1].startswith("fastsoftmax: ")
+    assert all("Traceback" not in line for line in lines)
+    for word in words:
+        assert word in lines[-1]
+
+
+@pytest.fixture
+def frame():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 2))
+    kind = np.where(x[:, 0] - x[:, 1] > 0, "wet", "dry")
+    return pl.DataFrame({"a": x[:, 0], "kind": kind, "b": x[:, 1], "n": np.arange(200) % 3})
+
+
+@pytest.fixture
+def trained(frame, tmp_path):
+    frame.write_csv(tmp_path / "data.csv")
+    result = run(
+        "train", tmp_path / "data.csv", "--label", "kind", "-o", tmp_path / "m.npz", "--epochs", 20
+    )
+    assert result.exit_code == 0, result.output
+    return tmp_path / "m.npz"
+
+
+def test_digits_reach_a_test_accuracy_of_095():
+    result = run("train")
+    assert result.exit_code == 0, result.output
+    accuracy = re.search(r"test accuracy\s+([\d.]+)", result.stdout)
+    assert float(accuracy[1]) > 0.95
+    assert 0 < float(re.search(r"test loss\s+([\d.]+)", result.stdout)[1]) < 0.3
+    assert re.search(r"[\d,]+ rows per second", result.stdout)
+    assert re.search(r"one pass\s+[\d.]+ ms, NumPy [\d.]+ ms", result.stdout)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_predict_matches_columns_by_name_and_ignores_the_label(frame, trained, tmp_path, ending):
+    model = fs.SoftmaxModel.load(trained)
+    assert model.feature_names == ("a", "b", "n")
+    X = frame.select("a", "b", "n").to_numpy()
+    shuffled = frame.select("n", "kind", "b", "a")
+    path = tmp_path / f"new.{ending}"
+    shuffled.write_csv(path) if ending == "csv" else shuffled.write_parquet(path)
+    out = tmp_path / "out.csv"
+    assert run("predict", trained, path, "-o", out).exit_code == 0
+    assert pl.read_csv(out)["prediction"].to_list() == model.predict(X).tolist()
+    assert np.mean(model.predict(X) == frame["kind"].to_numpy()) > 0.95
+    assert run("predict", trained, path, "-o", out, "--proba").exit_code == 0
+    P = pl.read_csv(out)
+    assert P.columns == ["dry", "wet"]
+    np.testing.assert_allclose(P.to_numpy(), model.predict_proba(X), rtol=1e-12)
+
+
+def test_predict_prints_without_an_output(frame, trained, tmp_path):
+    result = run("predict", trained, tmp_path / "data.csv")
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) == 201
+    assert result.stdout.startswith("prediction\n")
+
+
+@pytest.mark.parametrize("label", [0, 1, -1])
+def test_npy_takes_a_column_number(frame, tmp_path, label):
+    columns = [frame["a"].to_numpy(), frame["b"].to_numpy()]
+    y = (frame["kind"] == "wet").to_numpy().astype(float)
+    columns.insert(label if label >= 0 else 2, y)
+    np.save(tmp_path / "data.npy", np.stack(columns, axis=1))
+    model = tmp_path / "m.npz"
+    result = run("train", tmp_path / "data.npy", "--label", label, "-o", model)
+    assert result.exit_code == 0, result.output
+    X = frame.select("a", "b").to_numpy()
+    np.save(tmp_path / "new.npy", X)
+    out = tmp_path / "out.csv"
+    assert run("predict", model, tmp_path / "new.npy", "-o", out).exit_code == 0
+    assert np.mean(pl.read_csv(out)["prediction"].to_numpy() == y) > 0.95
+
+
+def test_npz_with_string_labels(frame, tmp_path):
+    X = frame.select("a", "b").to_numpy()
+    np.savez(tmp_path / "data.npz", X=X, kind=frame["kind"].to_numpy().astype(str))
+    model = tmp_path / "m.npz"
+    result = run("train", tmp_path / "data.npz", "--label", "kind", "-o", model)
+    assert result.exit_code == 0, result.output
+    out = tmp_path / "out.csv"
+    assert run("predict", model, tmp_path / "data.npz", "-o", out).exit_code == 0
+    assert np.mean(pl.read_csv(out)["prediction"].to_numpy() == frame["kind"].to_numpy()) > 0.95
+
+
+def test_letter_and_mnist_train(data_folder, tmp_path):
+    for name, floor in (("letter", 0.7), ("mnist10k", 0.85)):
+        result = run("train", data_folder / f"{name}.npz", "--epochs", 10)
+        assert result.exit_code == 0, result.output
+        assert float(re.search(r"test accuracy\s+([\d.]+)", result.stdout)[1]) > floor
+
+
+def test_errors_are_one_line_with_exit_code_2(frame, trained, tmp_path):
+    csv = tmp_path / "data.csv"
+    fails(run("train", tmp_path / "none.csv"), "none.csv", "no such file")
+    fails(run("train", csv), "--label", "'a'")
+    fails(run("train", csv, "--label", "zzz"), "'zzz'", "'kind'")
+    fails(run("train", csv, "--label", "a", "--epochs", "3"), "'kind'", "row 1", "not a number")
+    fails(run("train", csv, "--label", "kind", "--test-fraction", "1"), "--test-fraction")
+    fails(run("train", csv, "--label", "kind", "-o", tmp_path / "no" / "m.npz"), "no folder")
+    fails(run("train", csv, "--label", "kind", "--epochs", "-1"), "epochs")
+    fails(run("train", "--learning-rate", "1e39", "--epochs", "1"), "epoch 0", "learning_rate")
+    fails(run("predict", csv, csv), "data.csv", "not a fastsoftmax model")
+    frame.drop("b").write_csv(tmp_path / "short.csv")
+    fails(run("predict", trained, tmp_path / "short.csv"), "'b'")
+    (tmp_path / "table.xlsx").write_bytes(b"PK")
+    fails(run("train", tmp_path / "table.xlsx"), ".parquet")
+    (tmp_path / "bad.parquet").write_bytes(b"not parquet at all")
+    fails(run("train", tmp_path / "bad.parquet", "--label", "a"), "bad.parquet")
+    (tmp_path / "bad.npz").write_bytes(b"PK not a zip")
+    fails(run("train", tmp_path / "bad.npz"), "bad.npz")
+    (tmp_path / "empty.csv").write_text("")
+    fails(run("train", tmp_path / "empty.csv", "--label", "a"), "empty.csv")
+    (tmp_path / "head.csv").write_text("a,kind\n")
+    fails(run("train", tmp_path / "head.csv", "--label", "kind"), "head.csv", "no rows")
+    np.save(tmp_path / "cube.npy", np.zeros((2, 2, 2)))
+    fails(run("train", tmp_path / "cube.npy", "--label", "0"), "two-dimensional")
+    np.save(tmp_path / "flat.npy", np.zeros((5, 2)))
+    fails(run("train", tmp_path / "flat.npy", "--label", "7"), "--label")
+    np.savez(tmp_path / "y.npz", X=np.zeros((3, 2)))
+    fails(run("train", tmp_path / "y.npz"), "'y'")
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"), [("", ("no value", "row 3")), ("tall", ("'tall'", "row 3", "not a number"))]
+)
+def test_bad_cells_are_named_and_nothing_is_written(tmp_path, cell, words):
+    (tmp_path / "d.csv").write_text(f"a,y\n1,0\n2,1\n{cell},1\n4,0\n")
+    before = sorted(tmp_path.iterdir())
+    result = run("train", tmp_path / "d.csv", "--label", "y", "-o", tmp_path / "m.npz")
+    fails(result, "'a'", *words)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_non_finite_cells_are_named(tmp_path):
+    (tmp_path / "d.csv").write_text("a,y\n1,0\n2,1\nnan,1\n4,0\n")
+    fails(run("train", tmp_path / "d.csv", "--label", "y", "--test-fraction", 0), "X[2, 0] is nan")
+
+
+def test_a_failed_predict_leaves_the_old_output(trained, tmp_path):
+    out = tmp_path / "out.csv"
+    out.write_text("precious\n")
+    (tmp_path / "new.csv").write_text("a,b,n\n1,x,0\n")
+    fails(run("predict", trained, tmp_path / "new.csv", "-o", out), "'b'")
+    assert out.read_text() == "precious\n"
+
+
+def test_without_the_extra_the_command_says_so():
+    code = "import sys; sys.modules['typer'] = None; from fastsoftmax.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.strip() == "fastsoftmax: typer is missing; pip install 'fastsoftmax[cli]'"
+
+
+def test_version():
+    assert run("--version").stdout.strip() == fs.__version__
