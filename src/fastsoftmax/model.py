@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +73,10 @@ class SoftmaxModel:
             object.__setattr__(self, field, own)
         object.__setattr__(self, "feature_names", names)
 
+    def __reduce__(self) -> tuple[type[SoftmaxModel], tuple[Any, ...]]:
+        # through the constructor, so that a copy's arrays are read-only too
+        return SoftmaxModel, (self.W, self.b, self.classes, self.feature_names)
+
     def decision_function(self, X: npt.ArrayLike, *, out: Array | None = None) -> Array:
         """Logits (N, K) of samples X (N, D); see `fastsoftmax.decision_function`."""
         return functional.decision_function(X, self.W, self.b, out=out)
@@ -103,9 +106,10 @@ class SoftmaxModel:
         self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
     ) -> float:
         """The share (by weight) of samples X (N, D) whose label y (N,) is predicted."""
-        right = self.predict(X) == class_array(y, "y")
-        if np.shape(right) != np.shape(y):
-            raise ValueError(f"y must have one label per row of X, got shape {np.shape(y)}")
+        labels, predicted = class_array(y, "y"), self.predict(X)
+        if labels.shape != predicted.shape:
+            raise ValueError(f"y must have one label per row of X, got shape {labels.shape}")
+        right = predicted == labels
         weight = check.sample_weight(sample_weight, right.size)
         return float((right * weight).sum() / check.total_weight(weight, "mean"))
 
@@ -159,20 +163,21 @@ class SoftmaxModel:
             If it is not a model file, is damaged, or comes from a later format version.
         """
         not_a_model = f"{os.fspath(path)!r} is not a fastsoftmax model file"
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-        except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-            raise ValueError(f"{not_a_model}: {error}") from None
+        with open(path, "rb") as file:
+            try:
+                with np.load(file, allow_pickle=False) as archive:
+                    arrays = {name: archive[name] for name in archive.files}
+            except Exception as error:  # a damaged archive fails in many ways
+                raise ValueError(f"{not_a_model}: {error}") from None
         if str(arrays.get("format")) != FORMAT:
             raise ValueError(not_a_model)
         version = arrays.get("format_version")
         if version is None or version.shape != () or version.dtype.kind not in "iu":
             raise ValueError(f"{not_a_model}: it has no format version")
-        if version > FORMAT_VERSION:
+        if not 1 <= version <= FORMAT_VERSION:
             raise ValueError(
-                f"{os.fspath(path)!r} has format version {version}; this fastsoftmax reads up to "
-                f"{FORMAT_VERSION}"
+                f"{os.fspath(path)!r} has format version {version}; this fastsoftmax reads "
+                f"1 to {FORMAT_VERSION}"
             )
         missing = {"W", "b", "classes"} - arrays.keys()
         if missing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,9 +34,12 @@ def set_num_threads(n: int | None) -> None:
     global _requested
     if n is not None:
         limit = numba.config.NUMBA_NUM_THREADS
-        if isinstance(n, bool) or not hasattr(n, "__index__"):
-            raise TypeError(f"n must be an integer or None, got {type(n).__name__}")
-        n = n.__index__()
+        try:
+            if isinstance(n, bool):
+                raise TypeError
+            n = operator.index(n)
+        except TypeError:
+            raise TypeError(f"n must be an integer or None, got {type(n).__name__}") from None
         if not 1 <= n <= limit:
             raise ValueError(f"n must be from 1 to {limit} (NUMBA_NUM_THREADS), got {n}")
     _requested = n

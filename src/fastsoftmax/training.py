@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fastsoftmax import validation as check
 from fastsoftmax.kernels.blocks import ROW_BLOCK, ceil_div
+from fastsoftmax.kernels.products import padded, unpack_weights
 from fastsoftmax.kernels.sgd import SGDState, sgd_steps
 from fastsoftmax.model import SoftmaxModel, class_array
 from fastsoftmax.threads import launch
@@ -148,6 +149,13 @@ def fit_sgd(
     else:
         learning_rate = check.number(learning_rate, "learning_rate", 0)
 
+    if feature_names is not None:
+        feature_names = tuple(map(str, feature_names))
+        if len(feature_names) != n_features:
+            raise ValueError(
+                f"feature_names must hold {n_features} names, got {len(feature_names)}"
+            )
+
     state = _initial_state(np.log(counts / n_rows), n_features, batch_size, dtype)
     history: dict[str, list[float]] = {"loss": [], "seconds": []}
     rows, targets = check.as_rows(X), check.as_column(labels)
@@ -183,11 +191,10 @@ def fit_sgd(
         history["seconds"].append(time.perf_counter() - started)
         if progress is not None:
             progress(epoch, n_rows, history["loss"][-1])
-    if not np.isfinite(state.W_T).all():
+    if not (np.isfinite(state.W_tiles).all() and np.isfinite(state.b).all()):
         _raise_diverged(X, epochs - 1, learning_rate)
-    model = SoftmaxModel(
-        state.W_T.T, state.b, classes, None if feature_names is None else tuple(feature_names)
-    )
+    W = unpack_weights(state.W_tiles, n_features, n_classes)
+    model = SoftmaxModel(W, state.b, classes, feature_names)
     return SGDResult(model, history, float(learning_rate))
 
 
@@ -199,11 +206,11 @@ def _initial_state(
     gradient_bytes = n_classes * n_features * dtype.itemsize + 1
     n_chunks = min(ceil_div(batch_size, ROW_BLOCK), max(_MAX_PARTIAL_BYTES // gradient_bytes, 1))
     return SGDState(
-        W_T=np.zeros((n_classes, n_features), dtype),
+        W_tiles=np.zeros(n_classes * n_features, dtype),
         b=log_frequencies.astype(dtype),
-        velocity_W_T=np.zeros((n_classes, n_features), dtype),
+        velocity_W=np.zeros(n_classes * n_features, dtype),
         velocity_b=np.zeros(n_classes, dtype),
-        partial_G_T=np.empty((n_chunks, n_classes, n_features), dtype),
+        partial_G_T=np.empty((n_chunks, n_classes, padded(n_features, dtype.itemsize)), dtype),
         partial_g_b=np.empty((n_chunks, n_classes), dtype),
         partial_loss=np.empty(n_chunks),
     )
@@ -212,9 +219,9 @@ def _initial_state(
 def _safe_learning_rate(X: Array, l2: float) -> float:
     """1 / (mean of (||x||^2 + 1) / 2 + l2), from a pass over X in blocks."""
     total = 0.0
-    for first in range(0, len(X), 4096):
-        block = X[first : first + 4096]
-        total += float(np.einsum("nd,nd->", block, block, dtype=np.float64))
+    for first in range(0, len(X), 256):
+        block = np.array(X[first : first + 256], np.float64, order="C")  # one order of summation
+        total += float(np.vdot(block, block))
     if not np.isfinite(total):
         check.raise_non_finite("the squares of X", X.dtype, X=X)
     return 1 / (0.5 * (total / len(X) + 1) + l2)

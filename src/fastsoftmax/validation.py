@@ -7,6 +7,7 @@ shape. X and logits keep their strides and are copied only when Numba has no typ
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any, NoReturn
 
 import numpy as np
@@ -49,8 +50,9 @@ def real_array(value: Any, name: str) -> Array:
 
 
 def compute_dtype(array: Array) -> np.dtype[Any]:
-    """float32 for float32 and float16, else float64."""
-    return np.dtype(np.float32 if array.dtype in (np.float32, np.float16) else np.float64)
+    """float32 for float32 and float16 in any byte order, else float64."""
+    narrow = array.dtype.kind == "f" and array.dtype.itemsize <= 4
+    return np.dtype(np.float32 if narrow else np.float64)
 
 
 def convertible(array: Array, dtype: np.dtype[Any]) -> Array:
@@ -107,7 +109,7 @@ def targets(value: Any, n_rows: int, n_classes: int, dtype: np.dtype[Any]) -> Ar
     """Labels (N,) as int64, or rows of non-negative weights (N, K) as floats."""
     array = real_array(value, "targets")
     if array.shape == (n_rows,):
-        if array.dtype.kind == "f":
+        if array.dtype.kind == "f" and array.size:
             raise TypeError(f"targets of shape (N,) must be integer labels, got {array.dtype}")
         return labels(array, n_classes)
     if array.shape != (n_rows, n_classes):
@@ -140,10 +142,15 @@ def total_weight(weight: Array, reduction: str) -> float:
     """What the sum of the losses is divided by: the sum of the weights for "mean", else 1."""
     if reduction != "mean":
         return 1.0
-    total = float(weight.size) if weight.strides == (0,) else float(weight.sum())
+    # a broadcast weight is summed without rounding, as a full one of the same value need not be
+    with np.errstate(over="ignore"):
+        broadcast = weight.strides == (0,)
+        total = weight.size * float(weight[:1].sum()) if broadcast else float(weight.sum())
     if total == 0:
         reason = "sample_weight sums to zero" if weight.size else "there are no rows"
         raise ValueError(f"reduction='mean' is undefined: {reason}")
+    if not math.isfinite(total):
+        raise ValueError("sample_weight sums to more than a float64 can hold")
     return total
 
 
@@ -170,9 +177,12 @@ def number(value: Any, name: str, low: float, high: float = math.inf) -> float:
 
 def integer(value: Any, name: str, low: int) -> int:
     """An integer of at least `low`."""
-    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    result = int(value.__index__())
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        result = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
     if result < low:
         raise ValueError(f"{name} must be at least {low}, got {result}")
     return result

@@ -57,7 +57,8 @@ def decide(P: npt.ArrayLike, utility: npt.ArrayLike) -> Any:
             f"utility must have shape ({n_classes},) or (n_decisions, {n_classes}), "
             f"got {utility.shape}"
         )
-    utility = np.array(utility, P.dtype, order="C")
+    with np.errstate(over="ignore"):  # what overflows is named below
+        utility = np.array(utility, P.dtype, order="C")
     if not np.isfinite(utility).all():
         check.raise_non_finite("the utilities", P.dtype, utility=utility)
     rows = P if P.ndim == 2 else P[None]

@@ -11,13 +11,8 @@ import numpy.typing as npt
 from fastsoftmax import validation as check
 from fastsoftmax.kernels import fused
 from fastsoftmax.kernels import predict as predictors
-from fastsoftmax.kernels.blocks import (
-    ROW_BLOCK,
-    SLAB_ROWS,
-    ceil_div,
-    chunk_rows,
-    partials_fit,
-)
+from fastsoftmax.kernels.blocks import ROW_BLOCK, SLAB_ROWS, n_chunks, partials_fit
+from fastsoftmax.kernels.products import pack_weights, padded
 from fastsoftmax.threads import launch
 
 Array = npt.NDArray[Any]
@@ -30,7 +25,7 @@ class _Problem(NamedTuple):
     targets: Array  # (N,) or (N, K)
     weight: Array  # (N,)
     W: Array  # (D, K)
-    W_T: Array  # (K, D), contiguous
+    W_tiles: Array  # (D * K,)
     b: Array  # (K,)
     smoothing: float
     l2: float
@@ -62,12 +57,19 @@ def _problem(
         check.targets(targets, X.shape[0], W.shape[1], W.dtype),
         weight,
         W,
-        np.array(W.T, order="C"),
+        _packed(W),
         bias,
         check.number(label_smoothing, "label_smoothing", 0, 1),
         check.number(l2, "l2", 0),
         check.total_weight(weight, reduction),
     )
+
+
+def _packed(W: Array) -> Array:
+    """W (D, K) as the kernels read it."""
+    W_tiles = np.empty(W.size, W.dtype)
+    pack_weights(check.as_rows(W), W.shape[0], W.shape[1], W_tiles)
+    return W_tiles
 
 
 def _penalty(W: Array, l2: float) -> float:
@@ -136,16 +138,16 @@ def loss_and_gradient(
     """
     check.choice(reduction, "reduction", ("mean", "sum"))
     p = _problem(X, targets, W, b, sample_weight, label_smoothing, l2, reduction)
-    n_rows, (n_classes, n_features), dtype = len(p.X), p.W_T.shape, p.W.dtype
+    n_rows, (n_features, n_classes), dtype = len(p.X), p.W.shape, p.W.dtype
     if partials_fit(n_features, n_classes, dtype.itemsize):
         kernel = fused.loss_and_gradient_by_chunk
-        n_chunks = n_partials = ceil_div(n_rows, chunk_rows(n_rows))
+        chunks = n_partials = n_chunks(n_rows)
     else:
-        kernel, n_chunks, n_partials = fused.loss_and_gradient_by_slab, SLAB_ROWS // ROW_BLOCK, 1
-    partial_loss = np.zeros(n_chunks)
-    partial_G_T = np.zeros((n_partials, n_classes, n_features), dtype)
-    partial_g_b = np.zeros((n_chunks, n_classes), dtype)
-    finite = np.ones(n_chunks, np.bool_)
+        kernel, chunks, n_partials = fused.loss_and_gradient_by_slab, SLAB_ROWS // ROW_BLOCK, 1
+    partial_loss = np.zeros(chunks)
+    partial_G_T = np.zeros((n_partials, n_classes, padded(n_features, dtype.itemsize)), dtype)
+    partial_g_b = np.zeros((chunks, n_classes))
+    finite = np.ones(chunks, np.bool_)
     if n_rows:
         launch(
             kernel,
@@ -153,7 +155,7 @@ def loss_and_gradient(
             check.target_rows(p.targets),
             check.as_column(p.weight),
             n_rows,
-            p.W_T,
+            p.W_tiles,
             p.b,
             p.smoothing,
             partial_loss,
@@ -163,9 +165,10 @@ def loss_and_gradient(
         )
     grad_W = np.empty(p.W.shape, dtype)
     grad_b = np.empty(n_classes, dtype)
-    launch(fused.combine, partial_G_T, partial_g_b, p.W_T, 1 / p.total_weight, p.l2, grad_W, grad_b)
+    launch(fused.combine, partial_G_T, partial_g_b, p.W, 1 / p.total_weight, p.l2, grad_W, grad_b)
     loss = dtype.type(partial_loss.sum() / p.total_weight + _penalty(p.W, p.l2))
-    if not (finite.all() and np.isfinite(loss) and np.isfinite(grad_W).all()):
+    results = (loss, grad_W, grad_b)
+    if not (finite.all() and all(np.isfinite(result).all() for result in results)):
         p.overflow_or_name_cell()
     return loss, grad_W, None if b is None else grad_b
 
@@ -201,14 +204,14 @@ def loss(
     if reduction == "none" and p.l2:
         raise ValueError("l2 must be 0 with reduction='none': a penalty belongs to no row")
     losses = np.empty(len(p.X), np.float64)
-    finite = np.ones(ceil_div(losses.size, ROW_BLOCK), np.bool_)
+    finite = np.ones(n_chunks(losses.size), np.bool_)
     if losses.size:
         launch(
             fused.losses,
             check.as_rows(p.X),
             check.target_rows(p.targets),
             check.as_column(p.weight),
-            p.W_T,
+            p.W_tiles,
             p.b,
             p.smoothing,
             losses,
@@ -230,13 +233,13 @@ def _run(kernel: Callable[..., None], X: Any, W: Any, b: Any, out: Any, labels: 
     shape: tuple[int, ...] = (len(X),) if labels else (len(X), W.shape[1])
     result = check.output(out, shape, np.int64 if labels else W.dtype)
     target = np.empty_like(result) if np.may_share_memory(result, X) else result
-    finite = np.ones(ceil_div(len(X), ROW_BLOCK), np.bool_)
+    finite = np.ones(n_chunks(len(X)), np.bool_)
     if len(X):
         launch(
             kernel,
             check.as_rows(X),
             len(X),
-            np.array(W.T, order="C"),
+            _packed(W),
             bias,
             check.as_column(target) if labels else check.as_rows(target),
             finite,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,15 +15,21 @@ from fastsoftmax.threads import launch
 
 Array = npt.NDArray[Any]
 Axis = int | Sequence[int]
+Kernel = Callable[..., None]
+
+
+def _axes(axis: Axis) -> tuple[int, ...]:
+    """One axis or several as a tuple."""
+    try:
+        return tuple(map(operator.index, axis)) if np.iterable(axis) else (operator.index(axis),)
+    except TypeError:
+        raise TypeError(f"axis must be an integer or integers, got {axis!r}") from None
 
 
 def _axes_last(Z: Array, axis: Axis) -> tuple[tuple[int, ...], int, int]:
     """(the order of axes that puts `axis` last, rows N, classes K)."""
-    axes = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
-    try:
-        axes = tuple(int(a) + Z.ndim if a < 0 else int(a) for a in axes)
-    except TypeError:
-        raise TypeError(f"axis must be an integer or integers, got {axis!r}") from None
+    axes = _axes(axis)
+    axes = tuple(a + Z.ndim if a < 0 else a for a in axes)
     if not axes or len(set(axes)) < len(axes) or not all(0 <= a < Z.ndim for a in axes):
         raise ValueError(f"axis={axis!r} does not fit Z of shape {Z.shape}")
     rest = tuple(a for a in range(Z.ndim) if a not in axes)
@@ -30,7 +37,7 @@ def _axes_last(Z: Array, axis: Axis) -> tuple[tuple[int, ...], int, int]:
     return rest + axes, n_rows, int(np.prod([Z.shape[a] for a in axes], dtype=np.int64))
 
 
-def _map_rows(kernel: Callable[..., None], Z: Any, axis: Axis, out: Any) -> Array:
+def _map_rows(short: Kernel, long: Kernel, Z: Any, axis: Axis, out: Any) -> Array:
     """Run a kernel that turns rows into rows of the same length."""
     Z = check.logits(Z)
     order, n_rows, n_classes = _axes_last(Z, axis)
@@ -46,6 +53,7 @@ def _map_rows(kernel: Callable[..., None], Z: Any, axis: Axis, out: Any) -> Arra
     if not is_view or (not in_place and np.may_share_memory(target, Z)):
         target = np.empty((n_rows, n_classes), Z.dtype)
         is_view = False
+    kernel = short if n_classes <= rowwise.SHORT_ROW else long
     launch(kernel, check.as_rows(source), n_rows, n_classes, check.as_rows(target))
     if not is_view:
         result.transpose(order)[...] = target.reshape(result.transpose(order).shape)
@@ -86,7 +94,7 @@ def softmax(Z: npt.ArrayLike, axis: Axis = -1, out: Array | None = None) -> Arra
     >>> fastsoftmax.softmax([0.0, 0.0, -float("inf")])
     array([0.5, 0.5, 0. ])
     """
-    return _map_rows(rowwise.softmax, Z, axis, out)
+    return _map_rows(rowwise.softmax_short, rowwise.softmax_long, Z, axis, out)
 
 
 def log_softmax(Z: npt.ArrayLike, axis: Axis = -1, out: Array | None = None) -> Array:
@@ -102,7 +110,7 @@ def log_softmax(Z: npt.ArrayLike, axis: Axis = -1, out: Array | None = None) -> 
     >>> fastsoftmax.log_softmax([50.0, 0.0])
     array([-1.92874985e-22, -5.00000000e+01])
     """
-    return _map_rows(rowwise.log_softmax, Z, axis, out)
+    return _map_rows(rowwise.log_softmax_short, rowwise.log_softmax_long, Z, axis, out)
 
 
 def logsumexp(Z: npt.ArrayLike, axis: Axis = -1, out: Array | None = None) -> Any:
@@ -134,15 +142,16 @@ def logsumexp(Z: npt.ArrayLike, axis: Axis = -1, out: Array | None = None) -> An
     """
     Z = check.logits(Z)
     order, n_rows, n_classes = _axes_last(Z, axis)
-    n_axes = 1 if isinstance(axis, (int, np.integer)) else len(tuple(axis))
-    shape = tuple(Z.shape[a] for a in order[: Z.ndim - n_axes])
+    shape = tuple(Z.shape[a] for a in order[: Z.ndim - len(_axes(axis))])
     result = check.output(out, shape, Z.dtype)
     if n_classes == 0:
         result[...] = -np.inf
     elif n_rows:
         source = Z.transpose(order).reshape(n_rows, n_classes)
         target = np.empty((n_rows, 1), Z.dtype)
-        launch(rowwise.log_sum_exp, check.as_rows(source), n_rows, n_classes, check.as_rows(target))
+        short = n_classes <= rowwise.SHORT_ROW
+        kernel = rowwise.log_sum_exp_short if short else rowwise.log_sum_exp_long
+        launch(kernel, check.as_rows(source), n_rows, n_classes, check.as_rows(target))
         result[...] = target.reshape(shape)
     return result if out is not None else result[()]
 
@@ -216,8 +225,9 @@ def cross_entropy(
     )
     losses = np.empty(Z.shape[0], np.float64)
     if losses.size:
+        short = Z.shape[1] <= rowwise.SHORT_ROW
         launch(
-            rowwise.cross_entropy,
+            rowwise.cross_entropy_short if short else rowwise.cross_entropy_long,
             check.as_rows(Z),
             check.target_rows(targets),
             check.as_column(weight),
@@ -263,8 +273,9 @@ def cross_entropy_and_gradient(
     losses = np.empty(Z.shape[0], np.float64)
     dZ = np.empty(Z.shape, Z.dtype)
     if losses.size:
+        short = Z.shape[1] <= rowwise.SHORT_ROW
         launch(
-            rowwise.cross_entropy_gradient,
+            rowwise.cross_entropy_gradient_short if short else rowwise.cross_entropy_gradient_long,
             check.as_rows(Z),
             check.target_rows(targets),
             check.as_column(weight),

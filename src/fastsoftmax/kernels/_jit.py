@@ -1,4 +1,4 @@
-"""The one place for compile options; every compiled function here uses one of these two."""
+"""The one place for compile options; every compiled function uses one of these three."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ import numba
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# Sums may be reordered and contracted into multiply-adds; NaN and infinity keep their meaning
-# (fastmath=True would set nnan and ninf as well, and break both).
-REASSOCIATE = {"nsz", "arcp", "contract", "afn", "reassoc"}
-
 
 def _compile(function: Function, **options: Any) -> Function:
-    options.update(nogil=True, error_model="numpy")
     try:
-        return numba.njit(cache=True, **options)(function)
+        return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
     except RuntimeError:  # no folder to cache in can be written: compile in every process
-        return numba.njit(**options)(function)
+        return numba.njit(nogil=True, error_model="numpy", **options)(function)
 
 
 def jit(function: Function) -> Function:
-    """Compile a row or tile helper; floating-point operations stay in the order written."""
+    """Compile a row or tile helper, which only compiled code calls.
+
+    Its machine code is part of its callers', which are cached: it needs no wrappers for Python and
+    no cache file of its own, which would outlive a change to a helper of its own.
+    """
+    return numba.njit(
+        error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
+    )(function)
+
+
+def jit_callable(function: Function) -> Function:
+    """Compile a serial function that Python calls too."""
     return _compile(function)
-
-
-def jit_reassociate(function: Function) -> Function:
-    """Compile a helper whose sums LLVM may reorder, so that it can vectorise them."""
-    return _compile(function, fastmath=REASSOCIATE)
 
 
 def parallel_jit(function: Function) -> Function:

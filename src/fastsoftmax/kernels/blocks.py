@@ -12,18 +12,25 @@ from numba.extending import register_jitable
 # 64 was the fastest or within 3% of it on 60000x784x10, 581012x54x7 and 50000x768x100.
 ROW_BLOCK = 64
 
+# Features whose transposed rows stay in the first-level cache between two tiles.
+FEATURE_BLOCK = 256
+
 # Chunks of rows with a partial gradient each: enough to keep many cores evenly busy, few enough
 # that adding them up costs nothing.
 MAX_CHUNKS = 64
+
+# Rows below which a chunk's own partial gradient would cost more than a few percent of its work.
+MIN_CHUNK_ROWS = 256
 
 # A partial gradient up to this size is added to in cache, and MAX_CHUNKS of them take 32 MB.
 # Larger gradients are cut into slabs of features instead, which threads own.
 MAX_PARTIAL_BYTES = 512 * 1024
 
-# Rows between two rounds of slabs: enough work to spread, and few enough that their probabilities
-# (SLAB_ROWS x K) stay in cache.
+# Rows between two rounds of slabs: enough work to spread, and few enough that their residuals
+# (SLAB_ROWS x K) stay in cache. A slab is one tile width of features by SLAB_TILES tiles of
+# classes.
 SLAB_ROWS = 512
-SLAB_FEATURES = 32
+SLAB_TILES = 16
 
 
 @register_jitable
@@ -34,8 +41,13 @@ def ceil_div(a: int, b: int) -> int:
 
 @register_jitable
 def chunk_rows(n_rows: int) -> int:
-    """Rows per chunk: a multiple of ROW_BLOCK, with at most MAX_CHUNKS chunks."""
-    return max(ceil_div(ceil_div(n_rows, MAX_CHUNKS), ROW_BLOCK), 1) * ROW_BLOCK
+    """Rows per chunk: a multiple of ROW_BLOCK, at least MIN_CHUNK_ROWS, for MAX_CHUNKS at most."""
+    return max(ceil_div(ceil_div(n_rows, MAX_CHUNKS), ROW_BLOCK) * ROW_BLOCK, MIN_CHUNK_ROWS)
+
+
+def n_chunks(n_rows: int) -> int:
+    """Chunks of rows that `chunk_rows` makes."""
+    return ceil_div(n_rows, chunk_rows(n_rows))
 
 
 def partials_fit(n_features: int, n_classes: int, itemsize: int) -> bool:

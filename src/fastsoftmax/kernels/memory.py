@@ -2,9 +2,9 @@
 
 A matrix reaches a kernel as `Rows`: an address, two strides in bytes, and an empty array that
 carries the item type. One machine-code version then serves C and Fortran order, slices,
-reversed, broadcast, read-only and memory-mapped arrays. A block of rows is copied into
-contiguous scratch of the compute type (or back) by the four functions below; no kernel touches
-the caller's matrices otherwise, so that a further item type is added in this file only.
+reversed, broadcast, read-only and memory-mapped arrays. A block of rows that lies
+contiguous in the compute type is read in place; any other is copied into scratch of that type by
+the functions below, so that a further item type is added in this file only.
 """
 
 from __future__ import annotations
@@ -96,9 +96,8 @@ def gather_rows(X: Rows, order: Array, first: int, rows: Array) -> None:
 
 
 @jit
-def store_rows(rows: Array, first: int, out: Rows) -> None:
-    """out[first : first + R, :K] = rows (R, K)."""
-    for r in range(rows.shape[0]):
-        address = out.address + (first + r) * out.row_stride
-        for k in range(rows.shape[1]):
-            store_item(out.item, address + k * out.column_stride, rows[r, k])
+def store_row(row: Array, n: int, out: Rows) -> None:
+    """out[n, :K] = row (K,)."""
+    address = out.address + n * out.row_stride
+    for k in range(row.size):
+        store_item(out.item, address + k * out.column_stride, row[k])

@@ -1,147 +1,199 @@
-"""The numerics of one row of logits, all of them: every kernel calls these.
+"""The numerics of a row of logits, all of them: every kernel calls these.
 
-Each function works in place on a contiguous row z (K,). With j the class of the largest logit,
-m = z_j, and q = sum of exp(z_k - m) over every class but j, log-sum-exp is m + log1p(q): nothing
-overflows, and where one class has nearly all the mass, its log-probability -log1p(q) and its
-residual keep their relative accuracy (docs/math.md, "A stable row"). Sums run in float64.
+z is a `layout.RowPerLane` (several rows at once) or a `layout.ClassPerLane` (one row); m, q and
+the like are vectors with a value for each lane's row. With m the largest logit and q the sum of
+exp(z_k - m) over the other classes, log-sum-exp is m + log1p(q): nothing overflows, and where one
+class has nearly all the mass, its log-probability -log1p(q) and its residual keep their relative
+accuracy (docs/math.md, "A stable row"). A row whose maximum is not finite is computed with a shift
+of 0 and an lse of m, from which the special values of scipy.special follow.
 """
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
-import numpy as np
-
-from fastsoftmax.kernels._jit import jit, jit_reassociate
-from fastsoftmax.kernels.memory import Array, Rows
+from fastsoftmax.kernels import simd, vmath
+from fastsoftmax.kernels._jit import jit
+from fastsoftmax.kernels.layout import (
+    class_numbers,
+    load_classes,
+    max_of_row,
+    n_vectors,
+    store_classes,
+    sum_of_row,
+)
 from fastsoftmax.kernels.targets import target
 
+# Terms added in one chain before they join the total, whose own rounding errors are carried
+# along: bounds the error of long rows.
+CHAIN = 16
 
-@jit_reassociate
-def all_finite(Z: Array) -> bool:
-    """Whether no logit of the block (R, K) is NaN or infinite."""
-    zero = 0.0
-    for r in range(Z.shape[0]):
-        for k in range(Z.shape[1]):
-            zero += Z[r, k] * 0
-    return zero == 0
+NEGATIVE_INFINITY = float("-inf")
+NAN = float("nan")
 
 
 @jit
-def argmax(z: Array) -> int:
-    """The first class with the largest logit, or the first NaN where there is one."""
-    best = 0
-    for k in range(z.size):
-        if z[k] > z[best] or (z[k] != z[k] and z[best] == z[best]):
-            best = k
-    return best
+def maximum(z: Any) -> Any:
+    """m, the largest logit; NaN where there is one."""
+    m = load_classes(z, 0, NEGATIVE_INFINITY)
+    for i in range(1, n_vectors(z)):
+        m = simd.maximum(m, load_classes(z, i, NEGATIVE_INFINITY))
+    return max_of_row(z, m)
 
 
 @jit
-def rest_of_exponentials(z: Array, j: int) -> float:
-    """q, the sum of exp(z_k - z_j) over k != j."""
-    q = 0.0
-    for k in range(z.size):
-        if k != j:
-            q += math.exp(z[k] - z[j])
-    return q
+def is_finite(v: Any) -> Any:
+    """Bits of the lanes that are neither NaN nor infinite."""
+    return simd.absolute(v) < float("inf")
 
 
 @jit
-def exponentials(z: Array, j: int) -> float:
-    """z becomes exp(z - z_j); returns q as `rest_of_exponentials` does."""
-    q = 0.0
-    m = z[j]
-    for k in range(z.size):
-        z[k] = math.exp(z[k] - m)
-        if k != j:
-            q += z[k]
-    return q
+def shift_of(m: Any) -> Any:
+    """What is subtracted from the logits: the maximum, or 0 where it is not finite."""
+    return simd.select(is_finite(m), m, simd.splat_like(m, 0))
 
 
 @jit
-def log_sum_exp(z: Array) -> float:
+def log_total_of(m: Any, q: Any) -> Any:
+    """lse - shift."""
+    return simd.select(is_finite(m), vmath.log1p(q), m)
+
+
+@jit
+def add_carried(total: Any, carry: Any, term: Any) -> tuple[Any, Any]:
+    """(total + term, what rounding added to it): Kahan's compensated summation."""
+    term = term - carry
+    result = total + term
+    error = (result - total) - term
+    return result, simd.select(is_finite(result), error, simd.splat_like(error, 0))
+
+
+@jit
+def rest_of_exponentials(z: Any, shift: Any) -> Any:
+    """q, the sum of exp(z_k - shift) over every class but one that is largest."""
+    zero, one = simd.splat_like(shift, 0), simd.splat_like(shift, 1)
+    q, carry, ties = zero, zero, zero
+    for start in range(0, n_vectors(z), CHAIN):
+        part = zero
+        for i in range(start, min(start + CHAIN, n_vectors(z))):
+            d = load_classes(z, i, NEGATIVE_INFINITY) - shift
+            top = d == zero
+            part += simd.select(top, zero, vmath.exp(d))
+            ties += simd.select(top, one, zero)
+        q, carry = add_carried(q, carry, part)
+    return sum_of_row(z, q) + (sum_of_row(z, ties) - 1)
+
+
+@jit
+def exponentials(z: Any, shift: Any, out: Any) -> Any:
+    """out = exp(z - shift); returns q as `rest_of_exponentials` does."""
+    zero, one = simd.splat_like(shift, 0), simd.splat_like(shift, 1)
+    q, carry, ties = zero, zero, zero
+    for start in range(0, n_vectors(z), CHAIN):
+        part = zero
+        for i in range(start, min(start + CHAIN, n_vectors(z))):
+            d = load_classes(z, i, NEGATIVE_INFINITY) - shift
+            top = d == zero
+            e = vmath.exp(d)
+            store_classes(out, i, e)
+            part += simd.select(top, zero, e)
+            ties += simd.select(top, one, zero)
+        q, carry = add_carried(q, carry, part)
+    return sum_of_row(z, q) + (sum_of_row(z, ties) - 1)
+
+
+@jit
+def log_sum_exp(z: Any) -> Any:
     """log of the sum of exp(z): -inf where z is only -inf, +inf where it has a +inf."""
-    j = argmax(z)
-    if not math.isfinite(z[j]):
-        return np.float64(z[j])
-    return z[j] + math.log1p(rest_of_exponentials(z, j))
+    m = maximum(z)
+    shift = shift_of(m)
+    return log_total_of(m, rest_of_exponentials(z, shift)) + shift
 
 
 @jit
-def softmax(z: Array) -> None:
-    """z becomes its softmax; NaN where it has a NaN or +inf, or only -inf."""
-    j = argmax(z)
-    if not math.isfinite(z[j]):
-        z[:] = np.nan
-        return
-    q = exponentials(z, j)
-    for k in range(z.size):
-        z[k] = z[k] / (1 + q)
+def softmax(z: Any, out: Any) -> None:
+    """out = softmax of z; NaN where z has a NaN or +inf, or only -inf."""
+    m = maximum(z)
+    q = exponentials(z, shift_of(m), out)
+    scale = simd.select(is_finite(m), 1.0 / (q + 1), simd.splat_like(m, NAN))
+    for i in range(n_vectors(z)):
+        store_classes(out, i, load_classes(out, i, 0) * scale)
 
 
 @jit
-def log_softmax(z: Array) -> None:
-    """z becomes its log-softmax; special values as scipy.special.log_softmax has them."""
-    j = argmax(z)
-    m = z[j]
-    if not math.isfinite(m):
-        for k in range(z.size):  # beside +inf, a smaller logit has no probability at all
-            z[k] = -np.inf if z[k] < m else np.nan
-        return
-    log_total = math.log1p(rest_of_exponentials(z, j))
-    for k in range(z.size):
-        z[k] = (z[k] - m) - log_total
+def log_softmax(z: Any, out: Any) -> None:
+    """out = log-softmax of z; special values as scipy.special.log_softmax has them."""
+    m = maximum(z)
+    shift = shift_of(m)
+    log_total = log_total_of(m, rest_of_exponentials(z, shift))
+    for i in range(n_vectors(z)):
+        store_classes(out, i, (load_classes(z, i, 0) - shift) - log_total)
 
 
 @jit
-def _cross_entropy(
-    z: Array, j: int, q: float, targets: Rows, n: int, smoothing: float
-) -> tuple[float, float]:
-    """(J, s) of row n, given its largest logit's class and the rest of its exponentials."""
-    shift = z[j] if math.isfinite(z[j]) else z.dtype.type(0)
-    log_total = math.log1p(q) if math.isfinite(z[j]) else np.float64(z[j])
-    s = 0.0
-    dot = 0.0  # sum of t_k (z_k - shift), where a class without weight counts nothing
-    uniform = 0.0
-    for k in range(z.size):
-        t = target(targets, n, k)
-        s += t
-        uniform += np.float64(z[k] - shift)
-        if t > 0:
-            dot += t * np.float64(z[k] - shift)
-    if smoothing > 0 and s > 0:
-        uniform *= s / z.size
-        dot = smoothing * uniform + ((1 - smoothing) * dot if smoothing < 1 else 0.0)
-    return s * log_total - dot, s
+def target_sums(z: Any, targets: Any, shift: Any, smoothing: float) -> tuple[Any, Any]:
+    """(s, sum of t_k (z_k - shift)); a class without weight counts nothing."""
+    zero = simd.splat_like(shift, 0)
+    s, s_carry, dot, dot_carry, uniform = zero, zero, zero, zero, zero
+    for start in range(0, n_vectors(z), CHAIN):
+        part, part_s = zero, zero
+        for i in range(start, min(start + CHAIN, n_vectors(z))):
+            t = target(z, targets, i)
+            d = load_classes(z, i, 0) - shift
+            part += simd.select(t > 0, t * d, zero)
+            part_s += t
+        dot, dot_carry = add_carried(dot, dot_carry, part)
+        s, s_carry = add_carried(s, s_carry, part_s)
+    s, dot = sum_of_row(z, s), sum_of_row(z, dot)
+    if smoothing > 0:
+        for i in range(n_vectors(z)):
+            d = load_classes(z, i, 0) - shift
+            uniform += simd.select(class_numbers(z, i) < z.n_classes, d, zero)
+        uniform = sum_of_row(z, uniform) * (s / z.n_classes)
+        uniform = simd.select(s > 0, uniform, zero) * smoothing
+        dot = uniform + dot * (1 - smoothing) if smoothing < 1 else uniform
+    return s, dot
 
 
 @jit
-def cross_entropy(z: Array, targets: Rows, n: int, smoothing: float) -> float:
-    """J = s lse(z) - sum of t_k z_k for row n of the targets."""
-    j = argmax(z)
-    J, _ = _cross_entropy(z, j, rest_of_exponentials(z, j), targets, n, smoothing)
-    return J
+def cross_entropy(z: Any, targets: Any, smoothing: float) -> Any:
+    """J = s lse(z) - sum of t_k z_k."""
+    m = maximum(z)
+    shift = shift_of(m)
+    s, dot = target_sums(z, targets, shift, smoothing)
+    return s * log_total_of(m, rest_of_exponentials(z, shift)) - dot
 
 
 @jit
-def cross_entropy_gradient(
-    z: Array, targets: Rows, n: int, weight: float, smoothing: float
-) -> float:
-    """z becomes weight * (s softmax(z) - t); returns J, without the weight."""
-    j = argmax(z)
-    q = rest_of_exponentials(z, j)
-    J, s = _cross_entropy(z, j, q, targets, n, smoothing)
-    if not math.isfinite(z[j]):
-        z[:] = np.nan
-        return J
-    exponentials(z, j)
-    share = smoothing * s / z.size
-    scale = s / (1 + q)
-    for k in range(z.size):
-        t = (1 - smoothing) * target(targets, n, k) + share
-        if k == j:  # p_j = 1 - q / (1 + q): no cancellation where p_j rounds to 1
-            z[k] = weight * ((s - t) - q * scale)
-        else:
-            z[k] = weight * (z[k] * scale - t)
-    return J
+def cross_entropy_gradient(z: Any, targets: Any, weight: Any, smoothing: float, out: Any) -> Any:
+    """out = weight * (s softmax(z) - t); returns J, without the weight."""
+    m = maximum(z)
+    shift = shift_of(m)
+    s, dot = target_sums(z, targets, shift, smoothing)
+    q = exponentials(z, shift, out)
+    scale = simd.select(is_finite(m), s / (q + 1), simd.splat_like(m, NAN))
+    uniform = s / z.n_classes
+    # s (1 - p) of a class with more than half of the mass: no cancellation where p rounds to 1
+    others = q * scale
+    half = simd.splat_like(q, 1)
+    for i in range(n_vectors(z)):
+        t = target(z, targets, i)
+        t = simd.fma(uniform - t, simd.splat_like(t, smoothing), t)
+        e = load_classes(out, i, 0)
+        residual = e * scale - t
+        residual = simd.select(e == 1, simd.select(q < half, (s - t) - others, residual), residual)
+        store_classes(out, i, residual * weight)
+    return s * log_total_of(m, q) - dot
+
+
+@jit
+def argmax(z: Any) -> Any:
+    """The first class with the largest logit, as integers of the lanes' width (one row a lane)."""
+    best = load_classes(z, 0, NEGATIVE_INFINITY)
+    number = class_numbers(z, 0)
+    for i in range(1, n_vectors(z)):
+        v = load_classes(z, i, NEGATIVE_INFINITY)
+        better = v > best
+        best = simd.select(better, v, best)
+        number = simd.select(better, class_numbers(z, i), number)
+    return number

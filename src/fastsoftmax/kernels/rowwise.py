@@ -1,7 +1,8 @@
-"""Functions of given logits, row by row: drivers over blocks of rows in any strides.
+"""Functions of given logits (N, K), row by row.
 
-Fused: a block is loaded, worked on in place and stored, so that `out` may be Z itself. Each
-block owns its rows of every output.
+Rows with few classes are transposed, a block at a time, so that lanes are rows (`_short`); long
+rows are read along their classes (`_long`). Fused: all steps of a row or block happen in cache.
+Each chunk or row owns its part of every output; `out` may be Z itself.
 """
 
 from __future__ import annotations
@@ -9,67 +10,78 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from fastsoftmax.kernels import row
+from fastsoftmax.kernels import row, simd
 from fastsoftmax.kernels._jit import jit, parallel_jit
-from fastsoftmax.kernels.blocks import ceil_div
-from fastsoftmax.kernels.memory import Array, Rows, load_rows, store_rows
-from fastsoftmax.kernels.targets import weight_of
+from fastsoftmax.kernels.block import (
+    groups,
+    lanes,
+    lanes_of_targets,
+    lies_ready,
+    load_block,
+    load_weights_and_targets,
+    logits_scratch,
+    residuals,
+    store_block,
+    targets_scratch,
+)
+from fastsoftmax.kernels.blocks import ROW_BLOCK, ceil_div, chunk_rows
+from fastsoftmax.kernels.layout import ClassPerLane
+from fastsoftmax.kernels.memory import Array, Rows, load_item, load_row, store_item, store_row
+from fastsoftmax.kernels.simd import address_of
+from fastsoftmax.kernels.targets import row_targets, row_targets_scratch, weight_of
+from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
 
-# Elements of a block: long rows come one at a time, short ones by the hundred.
-BLOCK_ELEMENTS = 4096
-
-
-@jit
-def block_of_rows(n_rows: int, n_classes: int) -> int:
-    """Rows per block."""
-    return min(max(BLOCK_ELEMENTS // n_classes, 1), n_rows)
-
-
-@jit
-def load_block(Z: Rows, n_rows: int, n_classes: int, size: int, block: int) -> Array:
-    """A copy (R, K) of one block of Z."""
-    first = block * size
-    rows = np.empty((min(size, n_rows - first), n_classes), Z.item.dtype)
-    load_rows(Z, first, rows)
-    return rows
+# Up to this many classes, transposing costs less than the steps across the lanes of each row.
+SHORT_ROW = 64
 
 
 @parallel_jit
-def softmax(Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+def softmax_short(Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
     """out (N, K) = softmax of each row."""
-    size = block_of_rows(n_rows, n_classes)
-    for block in prange(ceil_div(n_rows, size)):
-        rows = load_block(Z, n_rows, n_classes, size, block)
-        for r in range(rows.shape[0]):
-            row.softmax(rows[r])
-        store_rows(rows, block * size, out)
+    size = chunk_rows(n_rows)
+    for c in prange(ceil_div(n_rows, size)):
+        Z_T = logits_scratch(n_classes, Z.item)
+        for first in range(c * size, min((c + 1) * size, n_rows), ROW_BLOCK):
+            count = min(ROW_BLOCK, n_rows - first)
+            load_block(Z, first, count, Z_T)
+            for g in range(groups(Z_T, count)):
+                row.softmax(lanes(Z_T, g), lanes(Z_T, g))
+            store_block(Z_T, first, count, out)
 
 
 @parallel_jit
-def log_softmax(Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+def log_softmax_short(Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
     """out (N, K) = log-softmax of each row."""
-    size = block_of_rows(n_rows, n_classes)
-    for block in prange(ceil_div(n_rows, size)):
-        rows = load_block(Z, n_rows, n_classes, size, block)
-        for r in range(rows.shape[0]):
-            row.log_softmax(rows[r])
-        store_rows(rows, block * size, out)
+    size = chunk_rows(n_rows)
+    for c in prange(ceil_div(n_rows, size)):
+        Z_T = logits_scratch(n_classes, Z.item)
+        for first in range(c * size, min((c + 1) * size, n_rows), ROW_BLOCK):
+            count = min(ROW_BLOCK, n_rows - first)
+            load_block(Z, first, count, Z_T)
+            for g in range(groups(Z_T, count)):
+                row.log_softmax(lanes(Z_T, g), lanes(Z_T, g))
+            store_block(Z_T, first, count, out)
 
 
 @parallel_jit
-def log_sum_exp(Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+def log_sum_exp_short(Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
     """out (N, 1) = log-sum-exp of each row."""
-    size = block_of_rows(n_rows, n_classes)
-    for block in prange(ceil_div(n_rows, size)):
-        rows = load_block(Z, n_rows, n_classes, size, block)
-        result = np.empty((rows.shape[0], 1), rows.dtype)
-        for r in range(rows.shape[0]):
-            result[r, 0] = row.log_sum_exp(rows[r])
-        store_rows(result, block * size, out)
+    size = chunk_rows(n_rows)
+    for c in prange(ceil_div(n_rows, size)):
+        Z_T = logits_scratch(n_classes, Z.item)
+        result = np.empty(ROW_BLOCK, Z.item.dtype)
+        for first in range(c * size, min((c + 1) * size, n_rows), ROW_BLOCK):
+            count = min(ROW_BLOCK, n_rows - first)
+            load_block(Z, first, count, Z_T)
+            for g in range(groups(Z_T, count)):
+                lse = row.log_sum_exp(lanes(Z_T, g))
+                simd.store(lse, address_of(result) + g * VECTOR_BYTES)
+            for r in range(count):
+                store_item(out.item, out.address + (first + r) * out.row_stride, result[r])
 
 
 @parallel_jit
-def cross_entropy(
+def cross_entropy_short(
     Z: Rows,
     targets: Rows,
     sample_weight: Rows,
@@ -78,17 +90,27 @@ def cross_entropy(
     row_loss: Array,  # (N,)
 ) -> None:
     """row_loss[n] = weight * J of row n."""
-    size = block_of_rows(row_loss.size, n_classes)
-    for block in prange(ceil_div(row_loss.size, size)):
-        rows = load_block(Z, row_loss.size, n_classes, size, block)
-        for r in range(rows.shape[0]):
-            n = block * size + r
-            J = row.cross_entropy(rows[r], targets, n, label_smoothing)
-            row_loss[n] = weight_of(sample_weight, n) * J
+    n_rows = row_loss.size
+    size = chunk_rows(n_rows)
+    for c in prange(ceil_div(n_rows, size)):
+        Z_T = logits_scratch(n_classes, Z.item)
+        weights = np.empty(ROW_BLOCK, Z.item.dtype)
+        losses = np.empty(ROW_BLOCK, Z.item.dtype)
+        block_targets = targets_scratch(targets, n_classes, Z.item)
+        for first in range(c * size, min((c + 1) * size, n_rows), ROW_BLOCK):
+            count = min(ROW_BLOCK, n_rows - first)
+            load_block(Z, first, count, Z_T)
+            load_weights_and_targets(sample_weight, targets, first, count, weights, block_targets)
+            for g in range(groups(Z_T, count)):
+                t = lanes_of_targets(block_targets, g)
+                J = row.cross_entropy(lanes(Z_T, g), t, label_smoothing)
+                simd.store(J, address_of(losses) + g * VECTOR_BYTES)
+            for r in range(count):
+                row_loss[first + r] = weight_of(sample_weight, first + r) * losses[r]
 
 
 @parallel_jit
-def cross_entropy_gradient(
+def cross_entropy_gradient_short(
     Z: Rows,
     targets: Rows,
     sample_weight: Rows,
@@ -99,25 +121,130 @@ def cross_entropy_gradient(
     dZ: Rows,  # (N, K)
 ) -> None:
     """row_loss[n] = weight * J and dZ[n] = gradient_scale * weight * (s P - T) of row n."""
-    size = block_of_rows(row_loss.size, n_classes)
-    for block in prange(ceil_div(row_loss.size, size)):
-        rows = load_block(Z, row_loss.size, n_classes, size, block)
-        for r in range(rows.shape[0]):
-            n = block * size + r
-            weight = weight_of(sample_weight, n)
-            row_loss[n] = weight * row.cross_entropy_gradient(
-                rows[r], targets, n, weight * gradient_scale, label_smoothing
-            )
-        store_rows(rows, block * size, dZ)
+    n_rows = row_loss.size
+    size = chunk_rows(n_rows)
+    for c in prange(ceil_div(n_rows, size)):
+        Z_T = logits_scratch(n_classes, Z.item)
+        weights = np.empty(ROW_BLOCK, Z.item.dtype)
+        losses = np.empty(ROW_BLOCK, Z.item.dtype)
+        block_targets = targets_scratch(targets, n_classes, Z.item)
+        for first in range(c * size, min((c + 1) * size, n_rows), ROW_BLOCK):
+            count = min(ROW_BLOCK, n_rows - first)
+            load_block(Z, first, count, Z_T)
+            load_weights_and_targets(sample_weight, targets, first, count, weights, block_targets)
+            weights *= weights.dtype.type(gradient_scale)
+            residuals(Z_T, block_targets, weights, label_smoothing, losses)
+            store_block(Z_T, first, count, dZ)
+            for r in range(count):
+                row_loss[first + r] = weight_of(sample_weight, first + r) * losses[r]
+
+
+@jit
+def whole_row(Z: Rows, n: int, scratch: Array) -> ClassPerLane:
+    """Row n of Z, where it lies or loaded into scratch (K,)."""
+    if lies_ready(Z, scratch):
+        return ClassPerLane(scratch, Z.address + n * Z.row_stride, scratch.size)
+    load_row(Z, n, scratch)
+    return ClassPerLane(scratch, address_of(scratch), scratch.size)
+
+
+@jit
+def result_row(out: Rows, n: int, scratch: Array) -> ClassPerLane:
+    """Where to put row n of out: in its place, or in scratch (K,) for `finish_row` to store."""
+    if lies_ready(out, scratch):
+        return ClassPerLane(scratch, out.address + n * out.row_stride, scratch.size)
+    return ClassPerLane(scratch, address_of(scratch), scratch.size)
+
+
+@jit
+def finish_row(out: Rows, n: int, scratch: Array) -> None:
+    """Store what `result_row` could not put in place."""
+    if not lies_ready(out, scratch):
+        store_row(scratch, n, out)
+
+
+@parallel_jit
+def softmax_long(Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+    """out (N, K) = softmax of each row."""
+    for n in prange(n_rows):
+        scratch = np.empty(n_classes, Z.item.dtype)
+        row.softmax(whole_row(Z, n, scratch), result_row(out, n, scratch))
+        finish_row(out, n, scratch)
+
+
+@parallel_jit
+def log_softmax_long(Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+    """out (N, K) = log-softmax of each row."""
+    for n in prange(n_rows):
+        scratch = np.empty(n_classes, Z.item.dtype)
+        row.log_softmax(whole_row(Z, n, scratch), result_row(out, n, scratch))
+        finish_row(out, n, scratch)
+
+
+@parallel_jit
+def log_sum_exp_long(Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+    """out (N, 1) = log-sum-exp of each row."""
+    for n in prange(n_rows):
+        scratch = np.empty(n_classes, Z.item.dtype)
+        lse = row.log_sum_exp(whole_row(Z, n, scratch))
+        store_item(out.item, out.address + n * out.row_stride, simd.extract(lse, 0))
+
+
+@parallel_jit
+def cross_entropy_long(
+    Z: Rows,
+    targets: Rows,
+    sample_weight: Rows,
+    n_classes: int,
+    label_smoothing: float,
+    row_loss: Array,  # (N,)
+) -> None:
+    """row_loss[n] = weight * J of row n."""
+    for n in prange(row_loss.size):
+        scratch = np.empty(n_classes, Z.item.dtype)
+        t = row_targets(targets, n, row_targets_scratch(targets, n_classes, Z.item))
+        J = row.cross_entropy(whole_row(Z, n, scratch), t, label_smoothing)
+        row_loss[n] = weight_of(sample_weight, n) * simd.extract(J, 0)
+
+
+@parallel_jit
+def cross_entropy_gradient_long(
+    Z: Rows,
+    targets: Rows,
+    sample_weight: Rows,
+    n_classes: int,
+    label_smoothing: float,
+    gradient_scale: float,
+    row_loss: Array,  # (N,)
+    dZ: Rows,  # (N, K)
+) -> None:
+    """row_loss[n] = weight * J and dZ[n] = gradient_scale * weight * (s P - T) of row n."""
+    for n in prange(row_loss.size):
+        scratch = np.empty(n_classes, Z.item.dtype)
+        t = row_targets(targets, n, row_targets_scratch(targets, n_classes, Z.item))
+        weight = weight_of(sample_weight, n)
+        scale = simd.splat(Z.item, weight * gradient_scale)
+        z, out = whole_row(Z, n, scratch), result_row(dZ, n, scratch)
+        J = row.cross_entropy_gradient(z, t, scale, label_smoothing, out)
+        row_loss[n] = weight * simd.extract(J, 0)
+        finish_row(dZ, n, scratch)
 
 
 @parallel_jit
 def weighted_argmax(P: Rows, n_rows: int, weights: Array, out: Array) -> None:
     """out[n] = the first k with the largest P[n, k] * weights[k]."""
-    size = block_of_rows(n_rows, weights.size)
-    for block in prange(ceil_div(n_rows, size)):
-        rows = load_block(P, n_rows, weights.size, size, block)
-        for r in range(rows.shape[0]):
-            for k in range(weights.size):
-                rows[r, k] *= weights[k]
-            out[block * size + r] = row.argmax(rows[r])
+    for n in prange(n_rows):
+        row_address = P.address + n * P.row_stride
+        best = 0
+        most = load_product(P, row_address, weights, 0)
+        for k in range(1, weights.size):
+            value = load_product(P, row_address, weights, k)
+            if value > most:
+                best, most = k, value
+        out[n] = best
+
+
+@jit
+def load_product(P: Rows, row_address: int, weights: Array, k: int) -> float:
+    """P[n, k] * weights[k]."""
+    return load_item(P.item, row_address + k * P.column_stride) * weights[k]

@@ -3,8 +3,8 @@
 Fused: the rows of a batch are gathered a block at a time by their indices, and the block's share
 of the gradient is added while they are in cache. Never materialised: a gathered batch or copy of
 X, probabilities, one-hot labels.
-Writes: each chunk of a batch owns one entry of the `partial_` arrays of the state; each class
-owns its row of the weights in the update, where the chunks are added up in order.
+Writes: each chunk of a batch owns one entry of the `partial_` arrays of the state; each tile of
+classes owns its part of the weights in the update, where the chunks are added up in order.
 """
 
 from __future__ import annotations
@@ -14,21 +14,35 @@ from typing import NamedTuple
 import numpy as np
 from numba import prange
 
-from fastsoftmax.kernels._jit import parallel_jit
+from fastsoftmax.kernels._jit import jit, parallel_jit
+from fastsoftmax.kernels.block import (
+    add_row_sums,
+    load_targets,
+    logits_scratch,
+    residuals,
+    targets_scratch,
+)
 from fastsoftmax.kernels.blocks import ROW_BLOCK, ceil_div
 from fastsoftmax.kernels.memory import Array, Rows, gather_rows
-from fastsoftmax.kernels.row import cross_entropy_gradient
-from fastsoftmax.kernels.tiles import add_gradient, add_rows, logits
+from fastsoftmax.kernels.products import (
+    add_gradient,
+    class_tiles,
+    first_class,
+    logits,
+    tile_width,
+    transposed_scratch,
+)
+from fastsoftmax.kernels.simd import address_of
 
 
 class SGDState(NamedTuple):
-    """What a step reads and writes; C chunks per batch."""
+    """What a step reads and writes; C chunks per batch. Weights are packed by tile."""
 
-    W_T: Array  # (K, D)
+    W_tiles: Array  # (D * K,)
     b: Array  # (K,)
-    velocity_W_T: Array  # (K, D)
+    velocity_W: Array  # (D * K,)
     velocity_b: Array  # (K,)
-    partial_G_T: Array  # (C, K, D)
+    partial_G_T: Array  # (C, K, padded D)
     partial_g_b: Array  # (C, K)
     partial_loss: Array  # (C,)
 
@@ -49,41 +63,71 @@ def sgd_steps(
 
     v = momentum v + (mean gradient + l2 W), W = W - learning_rate v; b likewise, without l2.
     """
-    W_T, b, velocity_W_T, velocity_b, partial_G_T, partial_g_b, partial_loss = state
-    n_classes, n_features = W_T.shape
+    # Unpacked here: inside a prange, Numba drops a write to an array that is a tuple's attribute.
+    W_tiles, b, _, _, partial_G_T, partial_g_b, partial_loss = state
+    n_classes = b.size
+    n_features = W_tiles.size // n_classes
     n_chunks = partial_loss.size
     for batch in range(batch_loss.size):
         start = batch * batch_size
-        count = min(batch_size, order.size - start)
-        size = ceil_div(ceil_div(count, n_chunks), ROW_BLOCK) * ROW_BLOCK
+        stop = min(start + batch_size, order.size)
+        size = ceil_div(ceil_div(stop - start, n_chunks), ROW_BLOCK) * ROW_BLOCK
         for c in prange(n_chunks):
-            rows = np.empty((ROW_BLOCK, n_features), W_T.dtype)
-            Z = np.empty((ROW_BLOCK, n_classes), W_T.dtype)
+            scratch = np.empty((ROW_BLOCK, n_features), b.dtype)
+            X_T = transposed_scratch(n_features, b)
+            Z_T = logits_scratch(n_classes, b)
+            tail = np.empty(ROW_BLOCK * tile_width(b), b.dtype)
+            weights = np.zeros(ROW_BLOCK, b.dtype)
+            losses = np.empty(ROW_BLOCK, b.dtype)
+            block_targets = targets_scratch(targets, n_classes, b)
             partial_G_T[c] = 0
             partial_g_b[c] = 0
             loss = 0.0
-            for first in range(
-                start + c * size, min(start + (c + 1) * size, start + count), ROW_BLOCK
-            ):
-                height = min(ROW_BLOCK, start + count - first)
-                gather_rows(X, order, first, rows[:height])
-                logits(rows[:height], W_T, b, Z[:height])
-                for r in range(height):
-                    loss += cross_entropy_gradient(
-                        Z[r], targets, order[first + r], 1.0 / count, 0.0
-                    )
-                add_gradient(rows[:height], Z[:height], partial_G_T[c])
-                add_rows(Z[:height], partial_g_b[c])
+            for first in range(start + c * size, min(start + (c + 1) * size, stop), ROW_BLOCK):
+                count = min(ROW_BLOCK, stop - first)
+                gather_rows(X, order, first, scratch[:count])
+                for r in range(count):
+                    load_targets(targets, r, order[first + r], block_targets)
+                weights[:count] = 1.0 / (stop - start)
+                weights[count:] = 0
+                rows, stride = address_of(scratch), n_features * b.itemsize
+                logits(rows, stride, count, n_features, W_tiles, b, X_T, Z_T)
+                residuals(Z_T, block_targets, weights, 0.0, losses)
+                loss += total(losses[:count])
+                add_gradient(rows, stride, count, n_features, Z_T, tail, partial_G_T[c])
+                add_row_sums(Z_T, partial_g_b[c])
             partial_loss[c] = loss
-        for k in prange(n_classes):
-            for c in range(1, n_chunks):
-                partial_g_b[0, k] += partial_g_b[c, k]
-                for d in range(n_features):
-                    partial_G_T[0, k, d] += partial_G_T[c, k, d]
-            velocity_b[k] = momentum * velocity_b[k] + partial_g_b[0, k]
-            b[k] -= learning_rate * velocity_b[k]
-            for d in range(n_features):
-                gradient = partial_G_T[0, k, d] + l2 * W_T[k, d]
-                velocity_W_T[k, d] = momentum * velocity_W_T[k, d] + gradient
-                W_T[k, d] -= learning_rate * velocity_W_T[k, d]
-        batch_loss[batch] = partial_loss.sum()
+        for t in prange(class_tiles(n_classes)):
+            update_tile(t, learning_rate, momentum, l2, state)
+        batch_loss[batch] = total(partial_loss)
+
+
+@jit
+def total(values: Array) -> float:
+    """The sum of a few values, in order, in float64."""
+    result = 0.0
+    for value in values:
+        result += value
+    return result
+
+
+@jit
+def update_tile(t: int, learning_rate: float, momentum: float, l2: float, state: SGDState) -> None:
+    """One step for the classes of tile t, adding up the chunks."""
+    n_classes = state.b.size
+    n_features = state.W_tiles.size // n_classes
+    start, stop = first_class(t, n_classes), first_class(t + 1, n_classes)
+    for k in range(start, stop):
+        gradient = 0.0
+        for c in range(state.partial_loss.size):
+            gradient += state.partial_g_b[c, k]
+        state.velocity_b[k] = momentum * state.velocity_b[k] + gradient
+        state.b[k] -= learning_rate * state.velocity_b[k]
+        i = start * n_features + k - start
+        for d in range(n_features):
+            gradient = l2 * state.W_tiles[i]
+            for c in range(state.partial_loss.size):
+                gradient += state.partial_G_T[c, k, d]
+            state.velocity_W[i] = momentum * state.velocity_W[i] + gradient
+            state.W_tiles[i] -= learning_rate * state.velocity_W[i]
+            i += stop - start

@@ -1,0 +1,237 @@
+"""One block of up to ROW_BLOCK rows, between the caller's arrays and the lanes of `row`.
+
+A block's logits lie by class, Z_T (K, ROW_BLOCK), and so do soft targets; labels and weights are
+vectors (ROW_BLOCK,). Lanes beyond the block's rows have weight 0 and label 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from fastsoftmax.kernels import row, simd
+from fastsoftmax.kernels._jit import jit
+from fastsoftmax.kernels.blocks import ROW_BLOCK
+from fastsoftmax.kernels.layout import RowPerLane
+from fastsoftmax.kernels.memory import Array, Rows, load_item, load_rows, store_item
+from fastsoftmax.kernels.products import logits
+from fastsoftmax.kernels.simd import address_of
+from fastsoftmax.kernels.targets import weight_of
+from fastsoftmax.kernels.transpose import transpose_rows, transpose_rows_back
+from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+
+
+@jit
+def lies_ready(X: Rows, like: Array) -> bool:
+    """Whether rows of X can be read where they lie: contiguous, in the compute type."""
+    return X.item.dtype == like.dtype and X.column_stride == like.itemsize
+
+
+@jit
+def rows_scratch(X: Rows, n_features: int, like: Array) -> Array:
+    """Room for a block of rows of X, none where they lie ready."""
+    return np.empty((0 if lies_ready(X, like) else ROW_BLOCK, n_features), like.dtype)
+
+
+@jit
+def block_address(X: Rows, first: int, n_rows: int, scratch: Array) -> tuple[int, int]:
+    """(address, row stride) of rows first... of X, where they lie or loaded into scratch.
+
+    An address keeps no array alive: the caller's `scratch` must be used after the rows are, or
+    belong to the caller's caller or to a loop around.
+    """
+    if lies_ready(X, scratch):
+        return X.address + first * X.row_stride, X.row_stride
+    load_rows(X, first, scratch[:n_rows])
+    return address_of(scratch), scratch.shape[1] * scratch.itemsize
+
+
+def targets_scratch(targets: Rows, n_classes: int, like: Array) -> Array:
+    """Room for a block's targets: labels (ROW_BLOCK,), or weights (K, ROW_BLOCK)."""
+    raise NotImplementedError("compiled code only")
+
+
+def load_targets(targets: Rows, r: int, n: int, block: Array) -> None:
+    """Row r of the block gets the targets of row n."""
+    raise NotImplementedError("compiled code only")
+
+
+def lanes_of_targets(block: Array, group: int) -> Any:
+    """The targets of a group of lanes, as `targets.target` takes them."""
+    raise NotImplementedError("compiled code only")
+
+
+def int_lanes(like: Array) -> Array:
+    """Room for one integer per row, of the width of the compute type."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(int_lanes)
+def _int_lanes(like):  # type: ignore[no-untyped-def]
+    dtype = np.int32 if like.dtype == types.float32 else np.int64
+    return lambda like: np.zeros(ROW_BLOCK, dtype)
+
+
+@overload(targets_scratch)
+def _targets_scratch(targets, n_classes, like):  # type: ignore[no-untyped-def]
+    if isinstance(targets[0].dtype, types.Integer):
+        return lambda targets, n_classes, like: int_lanes(like)
+    return lambda targets, n_classes, like: np.zeros((n_classes, ROW_BLOCK), like.dtype)
+
+
+@overload(load_targets)
+def _load_targets(targets, r, n, block):  # type: ignore[no-untyped-def]
+    if block.ndim == 1:
+
+        def label(targets, r, n, block):  # type: ignore[no-untyped-def]
+            block[r] = load_item(targets.item, targets.address + n * targets.row_stride)
+
+        return label
+
+    def weights(targets, r, n, block):  # type: ignore[no-untyped-def]
+        address = targets.address + n * targets.row_stride
+        for k in range(block.shape[0]):
+            block[k, r] = load_item(targets.item, address + k * targets.column_stride)
+
+    return weights
+
+
+@overload(lanes_of_targets)
+def _lanes_of_targets(block, group):  # type: ignore[no-untyped-def]
+    if block.ndim == 1:
+        return lambda block, group: simd.load(block, address_of(block) + group * VECTOR_BYTES)
+    return lambda block, group: lanes(block, group)
+
+
+@jit
+def lanes(Z_T: Array, group: int) -> RowPerLane:
+    """The rows of one group of lanes of a block by class."""
+    stride = ROW_BLOCK * Z_T.itemsize
+    return RowPerLane(Z_T, address_of(Z_T) + group * VECTOR_BYTES, Z_T.shape[0], stride)
+
+
+@jit
+def groups(Z_T: Array, n_rows: int) -> int:
+    """Groups of lanes that hold rows."""
+    per_group = VECTOR_BYTES // Z_T.itemsize
+    return (n_rows + per_group - 1) // per_group
+
+
+@jit
+def residuals(Z_T: Array, targets: Array, weights: Array, smoothing: float, losses: Array) -> None:
+    """Z_T becomes weight * (s P - T), and losses (ROW_BLOCK,) the unweighted J of each row."""
+    for g in range(groups(Z_T, weights.size)):
+        z = lanes(Z_T, g)
+        weight = simd.load(weights, address_of(weights) + g * VECTOR_BYTES)
+        J = row.cross_entropy_gradient(z, lanes_of_targets(targets, g), weight, smoothing, z)
+        simd.store(J, address_of(losses) + g * VECTOR_BYTES)
+
+
+@jit
+def all_finite(Z_T: Array) -> bool:
+    """Whether no logit of a block is NaN or infinite."""
+    total = simd.splat(Z_T, 0)
+    address = address_of(Z_T)
+    for i in range(Z_T.size * Z_T.itemsize // VECTOR_BYTES):
+        total += simd.load(Z_T, address + i * VECTOR_BYTES) * 0
+    return simd.reduce_add(total) == 0
+
+
+@jit
+def logits_of_block(
+    X: Rows,
+    first: int,
+    n_rows: int,
+    W_tiles: Array,
+    b: Array,
+    scratch: Array,
+    X_T: Array,
+    Z_T: Array,
+) -> bool:
+    """Z_T (K, ROW_BLOCK) of n_rows rows from `first` on; returns whether all are finite."""
+    rows, stride = block_address(X, first, n_rows, scratch)
+    logits(rows, stride, n_rows, scratch.shape[1], W_tiles, b, X_T, Z_T)
+    return all_finite(Z_T)
+
+
+@jit
+def add_row_sums(Z_T: Array, sums: Array) -> None:
+    """sums (K,) += what each class has in the block, in float64."""
+    address = address_of(Z_T)
+    for k in range(Z_T.shape[0]):
+        total = simd.widen(simd.splat(Z_T, 0))
+        for _ in range(ROW_BLOCK * Z_T.itemsize // VECTOR_BYTES):
+            total += simd.widen(simd.load(Z_T, address))
+            address += VECTOR_BYTES
+        sums[k] += simd.reduce_add(total)
+
+
+@jit
+def load_weights_and_targets(
+    sample_weight: Rows, targets: Rows, first: int, n_rows: int, weights: Array, block: Array
+) -> None:
+    """Fill a block's weights and targets from rows first...; the rest get weight 0."""
+    for r in range(n_rows):
+        weights[r] = weight_of(sample_weight, first + r)
+        load_targets(targets, r, first + r, block)
+    weights[n_rows:] = 0
+
+
+@jit
+def weighted_sum(losses: Array, weights: Array) -> float:
+    """The sum of weight * J, in float64."""
+    total = 0.0
+    for r in range(losses.size):
+        total += np.float64(weights[r]) * np.float64(losses[r])
+    return total
+
+
+@jit
+def logits_scratch(n_classes: int, like: Array) -> Array:
+    """Z_T (K, ROW_BLOCK); whole vectors of classes can be read from it."""
+    lanes = VECTOR_BYTES // like.itemsize
+    return np.zeros((-(-n_classes // lanes) * lanes, ROW_BLOCK), like.dtype)[:n_classes]
+
+
+@jit
+def load_block(Z: Rows, first: int, n_rows: int, Z_T: Array) -> None:
+    """Z_T (K, ROW_BLOCK) = Z[first : first + n_rows, :K]', zeros beyond n_rows."""
+    n_classes, size = Z_T.shape[0], Z_T.itemsize
+    per_group = VECTOR_BYTES // size
+    stride = ROW_BLOCK * size
+    if lies_ready(Z, Z_T):
+        for g in range(ROW_BLOCK // per_group):
+            r = g * per_group
+            source = Z.address + (first + r) * Z.row_stride
+            count = max(min(n_rows - r, per_group), 0)
+            target = address_of(Z_T) + g * VECTOR_BYTES
+            transpose_rows(Z_T, source, Z.row_stride, count, n_classes, target, stride)
+        return
+    for k in range(n_classes):
+        address = Z.address + first * Z.row_stride + k * Z.column_stride
+        for r in range(n_rows):
+            Z_T[k, r] = load_item(Z.item, address + r * Z.row_stride)
+        Z_T[k, n_rows:] = 0
+
+
+@jit
+def store_block(Z_T: Array, first: int, n_rows: int, out: Rows) -> None:
+    """out[first : first + n_rows, :K] = the block, whose scratch is from `logits_scratch`."""
+    n_classes, size = Z_T.shape[0], Z_T.itemsize
+    per_group = VECTOR_BYTES // size
+    stride = ROW_BLOCK * size
+    if lies_ready(out, Z_T):
+        for g in range(groups(Z_T, n_rows)):
+            r = g * per_group
+            source = address_of(Z_T) + g * VECTOR_BYTES
+            target = out.address + (first + r) * out.row_stride
+            count = min(n_rows - r, per_group)
+            transpose_rows_back(Z_T, source, stride, count, n_classes, target, out.row_stride)
+        return
+    for k in range(n_classes):
+        address = out.address + first * out.row_stride + k * out.column_stride
+        for r in range(n_rows):
+            store_item(out.item, address + r * out.row_stride, Z_T[k, r])

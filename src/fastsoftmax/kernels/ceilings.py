@@ -1,0 +1,58 @@
+"""The two limits of a machine, measured with the vectors that the kernels use."""
+
+from __future__ import annotations
+
+from numba import prange
+
+from fastsoftmax.kernels import simd
+from fastsoftmax.kernels._jit import jit, parallel_jit
+from fastsoftmax.kernels.memory import Array
+from fastsoftmax.kernels.simd import address_of
+from fastsoftmax.kernels.tile import MAX_ROWS, TILE_BYTES, multiply_add
+from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+
+
+@parallel_jit
+def read(data: Array, sums: Array) -> None:
+    """Read all of data, a whole number of `sums.size` * 8 vectors."""
+    size = data.size // sums.size
+    for c in prange(sums.size):
+        sums[c] = _sum_piece(data[c * size : (c + 1) * size])
+
+
+@jit
+def _sum_piece(data: Array) -> float:
+    """Eight running sums, so that reading is what takes the time."""
+    a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = simd.splat(data, 0)
+    address = address_of(data)
+    for i in range(address, address + data.size * data.itemsize, 8 * VECTOR_BYTES):
+        a0 += simd.load(data, i)
+        a1 += simd.load(data, i + VECTOR_BYTES)
+        a2 += simd.load(data, i + 2 * VECTOR_BYTES)
+        a3 += simd.load(data, i + 3 * VECTOR_BYTES)
+        a4 += simd.load(data, i + 4 * VECTOR_BYTES)
+        a5 += simd.load(data, i + 5 * VECTOR_BYTES)
+        a6 += simd.load(data, i + 6 * VECTOR_BYTES)
+        a7 += simd.load(data, i + 7 * VECTOR_BYTES)
+    return simd.reduce_add(((a0 + a1) + (a2 + a3)) + ((a4 + a5) + (a6 + a7)))
+
+
+@parallel_jit
+def multiply(A: Array, B: Array, n_terms: int, repeats: int, C: Array) -> None:
+    """C[c] += A[c]' B[c], `repeats` times, one c per thread: operands stay in cache."""
+    for c in prange(C.shape[0]):
+        size = A.itemsize
+        for _ in range(repeats):
+            multiply_add(
+                A,
+                MAX_ROWS,
+                address_of(A[c]),
+                1,
+                MAX_ROWS * size,
+                address_of(B[c]),
+                TILE_BYTES,
+                address_of(C[c]),
+                TILE_BYTES,
+                n_terms,
+                address_of(B[c]),
+            )

@@ -1,0 +1,192 @@
+"""The two matrix products of softmax regression, for one block of rows held in cache.
+
+A block's logits lie by class, Z_T (K, ROW_BLOCK): a vector then holds one class of several rows,
+so the numerics of a row need no work across lanes and K needs no padding. Classes come in tiles
+of at most MAX_ROWS, of nearly equal size; the weights are packed by tile, W_tiles[t] (D, rows of
+tile t), one tile after the other.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba.extending import register_jitable
+
+from fastsoftmax.kernels._jit import jit, jit_callable
+from fastsoftmax.kernels.blocks import FEATURE_BLOCK, ROW_BLOCK, ceil_div
+from fastsoftmax.kernels.memory import Array, Rows, load_item
+from fastsoftmax.kernels.simd import address_of, load_first, store
+from fastsoftmax.kernels.tile import CACHE_LINE, MAX_ROWS, TILE_BYTES, multiply_add
+from fastsoftmax.kernels.transpose import transpose_rows
+from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+
+
+@register_jitable
+def class_tiles(n_classes: int) -> int:
+    """The number of tiles."""
+    return ceil_div(n_classes, MAX_ROWS)
+
+
+@register_jitable
+def first_class(t: int, n_classes: int) -> int:
+    """The first class of tile t."""
+    return t * n_classes // class_tiles(n_classes)
+
+
+@jit
+def tile_width(item: Array) -> int:
+    """Features of a tile of the gradient."""
+    return TILE_BYTES // item.itemsize
+
+
+@register_jitable
+def padded(n: int, itemsize: int) -> int:
+    """n items, rounded up to whole tile widths."""
+    return ceil_div(n * itemsize, TILE_BYTES) * TILE_BYTES // itemsize
+
+
+@jit_callable
+def pack_weights(W: Rows, n_features: int, n_classes: int, W_tiles: Array) -> None:
+    """W_tiles (D * K,) = W (D, K), tile by tile."""
+    position = 0
+    for t in range(class_tiles(n_classes)):
+        for d in range(n_features):
+            for k in range(first_class(t, n_classes), first_class(t + 1, n_classes)):
+                address = W.address + d * W.row_stride + k * W.column_stride
+                W_tiles[position] = load_item(W.item, address)
+                position += 1
+
+
+def unpack_weights(W_tiles: Array, n_features: int, n_classes: int) -> Array:
+    """W (D, K) of packed weights."""
+    tiles = range(class_tiles(n_classes))
+    first = [first_class(t, n_classes) for t in (*tiles, len(tiles))]
+    parts = np.split(W_tiles, [k * n_features for k in first[1:-1]])
+    shapes = [(n_features, first[t + 1] - first[t]) for t in tiles]
+    return np.concatenate([p.reshape(s) for p, s in zip(parts, shapes, strict=True)], axis=1)
+
+
+@jit
+def transposed_scratch(n_features: int, like: Array) -> Array:
+    """Room for the transposed rows of a block, FEATURE_BLOCK features at a time."""
+    spare = VECTOR_BYTES // like.itemsize  # a transposition writes whole vectors of features
+    return np.empty((min(n_features, FEATURE_BLOCK) + spare) * ROW_BLOCK, like.dtype)
+
+
+@jit
+def logits(
+    X: int,
+    row_stride: int,
+    n_rows: int,
+    n_features: int,
+    W_tiles: Array,
+    b: Array,
+    X_T: Array,
+    Z_T: Array,
+) -> None:
+    """Z_T (K, ROW_BLOCK) = (X W + b)' for n_rows contiguous rows at X, row_stride bytes apart.
+
+    Columns of Z_T beyond n_rows are b. X_T, from `transposed_scratch`, is scratch.
+    """
+    size = b.itemsize
+    panel_rows = TILE_BYTES // size
+    lanes = VECTOR_BYTES // size
+    n_classes = b.size
+    # Tiles ask for the first half of the next block here, for the second half in `add_gradient`.
+    next_block = X + ROW_BLOCK * row_stride
+    for k in range(n_classes):
+        for r in range(ROW_BLOCK):
+            Z_T[k, r] = b[k]
+    for d in range(0, n_features, FEATURE_BLOCK):
+        width = min(FEATURE_BLOCK, n_features - d)
+        panels = ceil_div(n_rows, panel_rows)
+        panel_bytes = width * TILE_BYTES
+        for p in range(panels):
+            for half in range(0, panel_rows, lanes):
+                r = p * panel_rows + half
+                transpose_rows(
+                    b,
+                    X + r * row_stride + d * size,
+                    row_stride,
+                    max(min(n_rows - r, lanes), 0),
+                    width,
+                    address_of(X_T) + p * panel_bytes + half * size,
+                    TILE_BYTES,
+                )
+        for t in range(class_tiles(n_classes)):
+            k = first_class(t, n_classes)
+            height = first_class(t + 1, n_classes) - k
+            A = address_of(W_tiles) + (k * n_features + d * height) * size
+            for p in range(panels):
+                multiply_add(
+                    b,
+                    height,
+                    A,
+                    1,
+                    height * size,
+                    address_of(X_T) + p * panel_bytes,
+                    TILE_BYTES,
+                    address_of(Z_T) + (k * ROW_BLOCK + p * panel_rows) * size,
+                    ROW_BLOCK * size,
+                    width,
+                    next_block + (p * n_features + d) * CACHE_LINE,
+                )
+
+
+@jit
+def add_gradient(
+    X: int, row_stride: int, n_rows: int, n_features: int, Z_T: Array, tail: Array, G_T: Array
+) -> None:
+    """G_T (K, padded D) += residuals' X, for the residuals Z_T (K, ROW_BLOCK) of n_rows rows.
+
+    `tail` (ROW_BLOCK * tile width,) is scratch, for the last features.
+    """
+    width = tile_width(Z_T)
+    ahead = X + ROW_BLOCK * row_stride + ROW_BLOCK * n_features * Z_T.itemsize // 2
+    for d in range(0, n_features, width):
+        B, B_stride = X + d * Z_T.itemsize, row_stride
+        if d + width > n_features:
+            copy_columns(Z_T, B, row_stride, n_rows, n_features - d, tail)
+            B, B_stride = address_of(tail), TILE_BYTES
+        for t in range(class_tiles(Z_T.shape[0])):
+            add_gradient_tile(B, B_stride, n_rows, d, t, Z_T, G_T, ahead)
+        ahead += n_rows * CACHE_LINE
+
+
+@jit
+def add_gradient_tile(
+    X: int, row_stride: int, n_rows: int, d: int, t: int, Z_T: Array, G_T: Array, ahead: int
+) -> None:
+    """The share of class tile t and one tile width of features from d on, whose rows are at X.
+
+    `ahead` is where the tile asks for memory that is wanted soon.
+    """
+    size = Z_T.itemsize
+    n_classes = Z_T.shape[0]
+    k = first_class(t, n_classes)
+    multiply_add(
+        Z_T,
+        first_class(t + 1, n_classes) - k,
+        address_of(Z_T) + k * ROW_BLOCK * size,
+        ROW_BLOCK,
+        size,
+        X,
+        row_stride,
+        address_of(G_T) + (k * G_T.shape[1] + d) * size,
+        G_T.shape[1] * size,
+        n_rows,
+        ahead,
+    )
+
+
+@jit
+def copy_columns(
+    item: Array, source: int, row_stride: int, n_rows: int, n_columns: int, target: Array
+) -> None:
+    """target (n_rows, tile width) = source (n_rows, n_columns), zeros beyond."""
+    size = item.itemsize
+    width, lanes = TILE_BYTES // size, VECTOR_BYTES // size
+    for r in range(n_rows):
+        for j in range(0, width, lanes):
+            count = min(max(n_columns - j, 0), lanes)
+            v = load_first(item, source + r * row_stride + j * size, count, item.dtype.type(0))
+            store(v, address_of(target) + (r * width + j) * size)

@@ -1,0 +1,46 @@
+"""The kernels on narrower vectors than this machine's: Numba compiles them for another CPU."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys
+import numpy as np
+import fastsoftmax as fs
+from fastsoftmax import reference
+from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+
+assert VECTOR_BYTES == int(sys.argv[1]), VECTOR_BYTES
+random = np.random.default_rng(0)
+for N, D, K in ((130, 37, 7), (65, 5, 33), (3, 1, 1), (70, 300, 2)):
+    X, W, b = random.normal(size=(N, D)), random.normal(size=(D, K)), random.normal(size=K)
+    y = random.integers(0, K, N)
+    want = reference.loss_and_gradient(X, y, W, b)
+    for got, expected in zip(fs.loss_and_gradient(X, y, W, b), want):
+        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-13)
+    Z = X @ W + b
+    np.testing.assert_allclose(fs.predict_proba(X, W, b), reference.softmax(Z), atol=1e-13)
+    wide = np.tile(Z, 10)[:, : 10 * K - 1]
+    for logits in (Z, wide):
+        np.testing.assert_allclose(fs.softmax(logits), reference.softmax(logits), atol=1e-14)
+print("right")
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="x86 features are asked")
+@pytest.mark.parametrize(("features", "width"), [("+sse2", 16), ("+avx,+avx2,+fma", 32)])
+def test_narrow_vectors_give_right_results(tmp_path, features, width):
+    environment = {
+        **os.environ,
+        "NUMBA_CPU_NAME": "x86-64",
+        "NUMBA_CPU_FEATURES": features,
+        "NUMBA_CACHE_DIR": str(tmp_path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(width)], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout == "right\n", done.stderr
