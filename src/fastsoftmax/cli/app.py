@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from fastsoftmax._version import __version__
+from fastsoftmax.bench import measure, report
 from fastsoftmax.cli import data
 from fastsoftmax.cli.timing import pass_seconds
 from fastsoftmax.files import atomic_write
@@ -42,7 +45,7 @@ def one_line_errors() -> Iterator[None]:
     """Bad input ends the program with one line and exit code 2."""
     try:
         yield
-    except (ValueError, TypeError, OSError, FloatingPointError, MemoryError) as error:
+    except (ValueError, TypeError, OSError, FloatingPointError, ImportError, MemoryError) as error:
         line = " ".join(str(error).split()) or type(error).__name__
         print(f"fastsoftmax: {line}", file=sys.stderr)
         raise typer.Exit(2) from None
@@ -144,6 +147,32 @@ def predict(
                 frame.write_csv(temporary)
 
 
+@app.command()
+def bench(
+    shapes: Annotated[
+        list[str] | None, typer.Option("--shape", help="NxDxK, e.g. 60000x784x10; repeatable.")
+    ] = None,
+    dtypes: Annotated[
+        list[str] | None, typer.Option("--dtype", help="float32 or float64; repeatable.")
+    ] = None,
+    peers: Annotated[
+        list[str] | None, typer.Option("--peer", help="Of those installed; all by default.")
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads of every side.")] = 2,
+    rounds: Annotated[int, typer.Option(help="Turns; each takes three passes.")] = 7,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A folder for bench.md, .json and .png.")
+    ] = None,
+) -> None:
+    """Measure one pass (loss and gradient) of this library, NumPy, torch, JAX and scikit-learn.
+
+    Each side runs in a process of its own with the same data and threads, taking turns; the
+    machine's limits are measured beside them.
+    """
+    with one_line_errors():
+        _bench(shapes, dtypes, peers, threads, rounds, output)
+
+
 def _check_writable(output: Path | None) -> None:
     """Say before the work that the result could not be written after it."""
     if output is None:
@@ -200,6 +229,52 @@ def _train_with_progress(X: Array, y: Array, *, epochs: int, **options: Any) -> 
                 bar.update(task, loss=f"{loss:.4f}")
 
         return fit_sgd(X, y, epochs=epochs, progress=show, **options)
+
+
+def _bench(
+    shapes: list[str] | None,
+    dtypes: list[str] | None,
+    peers: list[str] | None,
+    threads: int,
+    rounds: int,
+    output: Path | None,
+) -> None:
+    if output is not None and importlib.util.find_spec("matplotlib") is None:
+        raise ImportError("the picture needs matplotlib; pip install 'fastsoftmax[bench]'")
+    if not set(dtypes or ()) <= {"float32", "float64"}:
+        raise ValueError(f"--dtype must be float32 or float64, got {dtypes}")
+    unknown = set(peers or ()) - set(measure.installed_peers())
+    if unknown:
+        raise ValueError(f"--peer: {', '.join(sorted(unknown))} is unknown or not installed")
+    wanted = [peer for peer in measure.installed_peers() if peers is None or peer in peers]
+    if "fastsoftmax" not in wanted:
+        wanted.insert(0, "fastsoftmax")
+    status = Console(stderr=True)
+    result = measure.measure(
+        [_shape(text) for text in shapes] if shapes else measure.SHAPES,
+        dtypes or ["float32", "float64"],
+        wanted,
+        threads,
+        rounds,
+        tell=lambda text: status.print(f"measuring {text}", highlight=False),
+    )
+    table = report.markdown(result)
+    print(table)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "bench.md").write_text(table, encoding="utf-8")
+        (output / "bench.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        report.picture(result, str(output / "bench.png"))
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    try:
+        N, D, K = (int(part) for part in text.split("x"))
+    except ValueError:
+        raise ValueError(f"--shape must be NxDxK, e.g. 60000x784x10, got {text!r}") from None
+    if min(N, D, K) < 1:
+        raise ValueError(f"--shape must have positive sizes, got {text!r}")
+    return N, D, K
 
 
 def _report(result: SGDResult, X: Array, X_test: Array, y: Array, y_test: Array) -> None:

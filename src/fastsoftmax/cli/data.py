@@ -14,6 +14,9 @@ import polars as pl
 Array = npt.NDArray[Any]
 
 
+DEFAULT_LABEL = "y"  # the array of labels in an .npz
+
+
 class DataError(ValueError):
     """The user's file does not hold what is needed; the text is one clear line."""
 
@@ -43,6 +46,8 @@ class Table:
         assert self.array is not None
         if self.labels is not None:
             return self.array, self.labels, self.names
+        if self.path.suffix == ".npz":
+            raise DataError(f"{self.path} has no array {label or DEFAULT_LABEL!r} of labels")
         width = self.array.shape[1]
         try:
             position = range(width)[int(label or "")]
@@ -120,7 +125,7 @@ def read(path: Path, label: str | None = None) -> Table:
                 path, array=_matrix(np.load(path, mmap_mode="r", allow_pickle=False), path)
             )
         if path.suffix == ".npz":
-            return _read_npz(path, label or "y")
+            return _read_npz(path, label or DEFAULT_LABEL)
     except DataError:
         raise
     except (OSError, ValueError, EOFError, pl.exceptions.PolarsError) as error:

@@ -1,0 +1,1 @@
+"""`fastsoftmax bench` (extra `[bench]`): this library and its peers in turns."""
