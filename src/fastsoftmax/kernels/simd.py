@@ -10,12 +10,11 @@ in bytes and need no alignment.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic, lower_builtin, type_callable
 
 from fastsoftmax.kernels.vector_ir import (
     Vector,
@@ -136,85 +135,66 @@ def lane_numbers(typing_context: Any, vector: Any) -> Any:
 # Arithmetic, lane by lane.
 
 
-def _binary(name: str) -> Callable[..., Any]:
-    """Two vectors of one type, by the IR builder's method for floats (or for integers)."""
+def _operator(symbol: Any, emit: Any, of_floats: str, of_integers: str | None) -> None:
+    """Let an operator of Python take two vectors of a type, or a vector and a number.
 
-    @intrinsic
-    def operation(typing_context: Any, a: Any, b: Any) -> Any:
-        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            prefix = "f" if isinstance(a.dtype, types.Float) else ""
-            return getattr(builder, prefix + name)(*arguments)
+    `emit(builder, name, a, b)` makes the instruction. Lowered directly, not as an overload: those
+    are compiled one by one, thirty of them in a first call.
+    """
 
-        return a(a, b), codegen
+    @type_callable(symbol)
+    def type_operator(context: Any) -> Any:
+        def typer(a: Any, b: Any) -> Any:
+            vector = a if isinstance(a, Vector) else b
+            others = [x for x in (a, b) if x != vector]
+            if isinstance(vector, Vector) and all(isinstance(x, types.Number) for x in others):
+                return vector.bits if emit is _compare else vector
+            return None
 
-    return operation
+        return typer
+
+    @lower_builtin(symbol, Vector, Vector)
+    @lower_builtin(symbol, Vector, types.Number)
+    @lower_builtin(symbol, types.Number, Vector)
+    def lower_operator(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        (vector, *_) = [t for t in signature.args if isinstance(t, Vector)]
+        operands = []
+        for kind, value in zip(signature.args, arguments, strict=True):
+            if not isinstance(kind, Vector):
+                number = context.cast(builder, value, kind, vector.dtype)
+                value = splat_value(builder, llvm_vector(vector), number)
+            operands.append(value)
+        name = of_floats if isinstance(vector.dtype, types.Float) else of_integers
+        return emit(builder, name, *operands)
 
 
-def _comparison(symbol: str) -> Callable[..., Any]:
+def _instruct(builder: ir.IRBuilder, name: str, a: Any, b: Any) -> Any:
+    return getattr(builder, name)(a, b)
+
+
+def _compare(builder: ir.IRBuilder, name: str, a: Any, b: Any) -> Any:
     """Bits of an ordered comparison: false where a lane is NaN."""
-
-    @intrinsic
-    def operation(typing_context: Any, a: Any, b: Any) -> Any:
-        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-            if isinstance(a.dtype, types.Float):
-                return builder.fcmp_ordered(symbol, *arguments)
-            return builder.icmp_signed(symbol, *arguments)
-
-        return a.bits(a, b), codegen
-
-    return operation
+    symbol, _, kind = name.partition(" ")
+    return (builder.fcmp_ordered if kind == "float" else builder.icmp_signed)(symbol, a, b)
 
 
-@intrinsic
-def _shift_left(typing_context: Any, a: Any, count: Any) -> Any:
-    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        return builder.shl(*arguments)
-
-    return a(a, count), codegen
-
-
-@intrinsic
-def _shift_right(typing_context: Any, a: Any, count: Any) -> Any:
-    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        return builder.ashr(*arguments)
-
-    return a(a, count), codegen
-
-
-add = _binary("add")
-sub = _binary("sub")
-mul = _binary("mul")
-div = _binary("div")
-
-
-def _operator(symbol: Any, operation: Any) -> None:
-    """Let an operator of Python take vectors, or a vector and a number."""
-
-    @overload(symbol)
-    def choose(a, b):  # type: ignore[no-untyped-def]
-        if isinstance(a, Vector) and isinstance(b, Vector):
-            return lambda a, b: operation(a, b)
-        if isinstance(a, Vector):
-            return lambda a, b: operation(a, splat_like(a, b))
-        if isinstance(b, Vector):
-            return lambda a, b: operation(splat_like(b, a), b)
-        return None
-
-
-for _symbol, _operation in (
-    (operator.add, add),
-    (operator.iadd, add),
-    (operator.sub, sub),
-    (operator.mul, mul),
-    (operator.truediv, div),
-    (operator.lshift, _shift_left),
-    (operator.rshift, _shift_right),  # rounds down
-    (operator.lt, _comparison("<")),
-    (operator.le, _comparison("<=")),
-    (operator.gt, _comparison(">")),
-    (operator.eq, _comparison("==")),
+for _symbol, _name in (
+    (operator.add, "add"),
+    (operator.iadd, "add"),
+    (operator.sub, "sub"),
+    (operator.mul, "mul"),
 ):
-    _operator(_symbol, _operation)
+    _operator(_symbol, _instruct, "f" + _name, _name)
+_operator(operator.truediv, _instruct, "fdiv", None)
+_operator(operator.lshift, _instruct, "", "shl")
+_operator(operator.rshift, _instruct, "", "ashr")  # rounds down
+for _symbol, _name in (
+    (operator.lt, "<"),
+    (operator.le, "<="),
+    (operator.gt, ">"),
+    (operator.eq, "=="),
+):
+    _operator(_symbol, _compare, f"{_name} float", f"{_name} integer")
 
 
 def _named(name: str, arity: int) -> Any:
