@@ -28,6 +28,7 @@ SHAPES: tuple[Shape, ...] = (
     (50000, 768, 100),
     (20000, 768, 1000),
 )
+_TURN = 0.25  # seconds: a turn of a few passes ends before clocks and caches have settled
 _PAUSE = 0.05  # seconds: threads of the last peer that still spin go to sleep
 
 
@@ -103,7 +104,7 @@ def measure(
                 for _ in range(rounds):
                     for peer, worker in running.items():
                         time.sleep(_PAUSE)
-                        times[peer] += worker.ask("run", 3)
+                        times[peer] += worker.ask("run", _TURN)
                 limit = limit_seconds(shape, dtype, result["limits"][dtype])
                 row = {"shape": list(shape), "dtype": dtype, "limit": limit, "losses": losses}
                 row["best"] = {peer: min(t) for peer, t in times.items()}

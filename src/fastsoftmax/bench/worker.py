@@ -1,7 +1,7 @@
 """A peer in its own process: `python -m fastsoftmax.bench.worker PEER THREADS`.
 
-Reads one JSON list per line: ["version"], ["data", N, D, K, dtype], or ["run", n]; answers with
-one JSON value per line.
+Reads one JSON list per line: ["version"], ["data", N, D, K, dtype], or ["run", seconds]; answers
+with one JSON value per line.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def main() -> None:
             answer = run()
         else:
             assert run is not None
-            times = []
-            for _ in range(request[1]):
+            times: list[float] = []
+            while len(times) < 3 or sum(times) < request[1]:
                 started = time.perf_counter()
                 run()
                 times.append(time.perf_counter() - started)

@@ -159,7 +159,7 @@ def bench(
         list[str] | None, typer.Option("--peer", help="Of those installed; all by default.")
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads of every side.")] = 2,
-    rounds: Annotated[int, typer.Option(help="Turns; each takes three passes.")] = 7,
+    rounds: Annotated[int, typer.Option(help="Turns; each lasts a quarter of a second.")] = 7,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A folder for bench.md, .json and .png.")
     ] = None,
