@@ -15,8 +15,11 @@ _BIT = ir.IntType(1)
 
 
 def features() -> list[str]:
-    """The CPU features that Numba compiles for, as LLVM spells them: "+avx2" and so on."""
-    return str(cpu_target.target_context.codegen()._tm_features).split(",")
+    """The CPU features that Numba compiles for, as LLVM spells them: "+avx2" and so on.
+
+    None where a later Numba keeps them elsewhere: vectors are then narrow, but right.
+    """
+    return str(getattr(cpu_target.target_context.codegen(), "_tm_features", "")).split(",")
 
 
 def _native_bytes() -> int:
