@@ -27,7 +27,7 @@ def _numbas_own_setting():
 def threads_of_a_kernel():
     """How many threads a parallel kernel would use now."""
     seen = []
-    launch(lambda: seen.append(numba.get_num_threads()))
+    launch(lambda run: seen.append(numba.get_num_threads()))
     return seen.pop()
 
 
@@ -121,7 +121,7 @@ def test_none_follows_numbas_setting():
 
 
 def test_numbas_setting_returns_after_an_error():
-    def fail():
+    def fail(run):
         raise RuntimeError("kernel")
 
     before = numba.get_num_threads()

@@ -1,4 +1,4 @@
-"""How many threads this library's kernels use, and the one door to every parallel kernel."""
+"""How many threads this library's kernels use, and the one door to every kernel."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import numba
+
+from fastsoftmax.kernels.parallel import in_parallel
 
 _requested: int | None = None
 
@@ -65,13 +67,14 @@ def num_threads(n: int | None) -> Iterator[None]:
 
 
 def launch(kernel: Callable[..., None], *arguments: Any) -> None:
-    """Run a parallel kernel; Numba's own thread setting is as before when it returns."""
+    """Run a kernel on this library's threads; Numba's own setting is as before when it returns."""
     if _requested is None:
-        kernel(*arguments)
+        kernel(in_parallel(), *arguments)
         return
+    run = in_parallel()
     previous = numba.get_num_threads()
     numba.set_num_threads(_requested)
     try:
-        kernel(*arguments)
+        kernel(run, *arguments)
     finally:
         numba.set_num_threads(previous)

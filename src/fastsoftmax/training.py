@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from fastsoftmax import validation as check
 from fastsoftmax.kernels.blocks import ROW_BLOCK, ceil_div
-from fastsoftmax.kernels.products import padded, unpack_weights
-from fastsoftmax.kernels.sgd import SGDState, sgd_steps
+from fastsoftmax.kernels.products import packed_features, padded, unpack_weights
+from fastsoftmax.kernels.sgd import Batches, SGDState, sgd_steps
 from fastsoftmax.model import SoftmaxModel, class_array
 from fastsoftmax.threads import launch
 
@@ -170,10 +170,12 @@ def fit_sgd(
             call_started = time.perf_counter()
             launch(
                 sgd_steps,
-                rows,
-                targets,
-                order[part.start * batch_size : part.stop * batch_size],
-                batch_size,
+                Batches(
+                    rows,
+                    targets,
+                    order[part.start * batch_size : part.stop * batch_size],
+                    batch_size,
+                ),
                 learning_rate,
                 momentum,
                 l2,
@@ -193,7 +195,8 @@ def fit_sgd(
             progress(epoch, n_rows, history["loss"][-1])
     if not (np.isfinite(state.W_tiles).all() and np.isfinite(state.b).all()):
         _raise_diverged(X, epochs - 1, learning_rate)
-    W = unpack_weights(state.W_tiles, n_features, n_classes)
+    W = np.empty((n_features, n_classes), dtype)
+    unpack_weights(state.W_tiles, W)
     model = SoftmaxModel(W, state.b, classes, feature_names)
     return SGDResult(model, history, float(learning_rate))
 
@@ -206,9 +209,10 @@ def _initial_state(
     gradient_bytes = n_classes * n_features * dtype.itemsize + 1
     n_chunks = min(ceil_div(batch_size, ROW_BLOCK), max(_MAX_PARTIAL_BYTES // gradient_bytes, 1))
     return SGDState(
-        W_tiles=np.zeros(n_classes * n_features, dtype),
+        n_features=n_features,
+        W_tiles=np.zeros(n_classes * packed_features(n_features), dtype),
         b=log_frequencies.astype(dtype),
-        velocity_W=np.zeros(n_classes * n_features, dtype),
+        velocity_W=np.zeros(n_classes * packed_features(n_features), dtype),
         velocity_b=np.zeros(n_classes, dtype),
         partial_G_T=np.empty((n_chunks, n_classes, padded(n_features, dtype.itemsize)), dtype),
         partial_g_b=np.empty((n_chunks, n_classes), dtype),

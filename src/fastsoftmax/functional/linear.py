@@ -12,7 +12,7 @@ from fastsoftmax import validation as check
 from fastsoftmax.kernels import fused
 from fastsoftmax.kernels import predict as predictors
 from fastsoftmax.kernels.blocks import ROW_BLOCK, SLAB_ROWS, n_chunks, partials_fit
-from fastsoftmax.kernels.products import pack_weights, padded
+from fastsoftmax.kernels.products import packed_features, padded
 from fastsoftmax.threads import launch
 
 Array = npt.NDArray[Any]
@@ -25,7 +25,6 @@ class _Problem(NamedTuple):
     targets: Array  # (N,) or (N, K)
     weight: Array  # (N,)
     W: Array  # (D, K)
-    W_tiles: Array  # (D * K,)
     b: Array  # (K,)
     smoothing: float
     l2: float
@@ -34,6 +33,19 @@ class _Problem(NamedTuple):
     def overflow_or_name_cell(self) -> None:
         """Raise the error that a non-finite result calls for."""
         check.raise_non_finite("the logits or their gradient", self.W.dtype, **self.inputs())
+
+    def for_kernel(self) -> fused.Problem:
+        return fused.Problem(
+            check.as_rows(self.X),
+            check.target_rows(self.targets),
+            check.as_column(self.weight),
+            len(self.X),
+            check.as_rows(self.W),
+            len(self.W),
+            _packed_scratch(self.W),
+            self.b,
+            self.smoothing,
+        )
 
     def inputs(self) -> dict[str, Array]:
         return {"X": self.X, "W": self.W, "b": self.b}
@@ -57,7 +69,6 @@ def _problem(
         check.targets(targets, X.shape[0], W.shape[1], W.dtype),
         weight,
         W,
-        _packed(W),
         bias,
         check.number(label_smoothing, "label_smoothing", 0, 1),
         check.number(l2, "l2", 0),
@@ -65,11 +76,9 @@ def _problem(
     )
 
 
-def _packed(W: Array) -> Array:
-    """W (D, K) as the kernels read it."""
-    W_tiles = np.empty(W.size, W.dtype)
-    pack_weights(check.as_rows(W), W.shape[0], W.shape[1], W_tiles)
-    return W_tiles
+def _packed_scratch(W: Array) -> Array:
+    """Room for W (D, K) as the kernels pack it."""
+    return np.empty(packed_features(W.shape[0]) * W.shape[1], W.dtype)
 
 
 def _penalty(W: Array, l2: float) -> float:
@@ -144,31 +153,18 @@ def loss_and_gradient(
         chunks = n_partials = n_chunks(n_rows)
     else:
         kernel, chunks, n_partials = fused.loss_and_gradient_by_slab, SLAB_ROWS // ROW_BLOCK, 1
-    partial_loss = np.zeros(chunks)
-    partial_G_T = np.zeros((n_partials, n_classes, padded(n_features, dtype.itemsize)), dtype)
-    partial_g_b = np.zeros((chunks, n_classes))
-    finite = np.ones(chunks, np.bool_)
-    if n_rows:
-        launch(
-            kernel,
-            check.as_rows(p.X),
-            check.target_rows(p.targets),
-            check.as_column(p.weight),
-            n_rows,
-            p.W_tiles,
-            p.b,
-            p.smoothing,
-            partial_loss,
-            partial_G_T,
-            partial_g_b,
-            finite,
-        )
+    partials = fused.Partials(
+        loss=np.zeros(chunks),
+        G_T=np.zeros((n_partials, n_classes, padded(n_features, dtype.itemsize)), dtype),
+        g_b=np.zeros((chunks, n_classes)),
+        overflows=np.zeros(chunks, np.bool_),
+    )
     grad_W = np.empty(p.W.shape, dtype)
     grad_b = np.empty(n_classes, dtype)
-    launch(fused.combine, partial_G_T, partial_g_b, p.W, 1 / p.total_weight, p.l2, grad_W, grad_b)
-    loss = dtype.type(partial_loss.sum() / p.total_weight + _penalty(p.W, p.l2))
+    launch(kernel, p.for_kernel(), 1 / p.total_weight, p.l2, partials, grad_W, grad_b)
+    loss = dtype.type(partials.loss.sum() / p.total_weight + _penalty(p.W, p.l2))
     results = (loss, grad_W, grad_b)
-    if not (finite.all() and all(np.isfinite(result).all() for result in results)):
+    if partials.overflows.any() or not all(np.isfinite(result).all() for result in results):
         p.overflow_or_name_cell()
     return loss, grad_W, None if b is None else grad_b
 
@@ -204,24 +200,13 @@ def loss(
     if reduction == "none" and p.l2:
         raise ValueError("l2 must be 0 with reduction='none': a penalty belongs to no row")
     losses = np.empty(len(p.X), np.float64)
-    finite = np.ones(n_chunks(losses.size), np.bool_)
-    if losses.size:
-        launch(
-            fused.losses,
-            check.as_rows(p.X),
-            check.target_rows(p.targets),
-            check.as_column(p.weight),
-            p.W_tiles,
-            p.b,
-            p.smoothing,
-            losses,
-            finite,
-        )
+    overflows = np.zeros(n_chunks(losses.size), np.bool_)
+    launch(fused.losses, p.for_kernel(), losses, overflows)
     if reduction == "none":
         result = losses.astype(p.W.dtype)
     else:
         result = p.W.dtype.type(losses.sum() / p.total_weight + _penalty(p.W, p.l2))
-    if not (finite.all() and np.isfinite(result).all()):
+    if overflows.any() or not np.isfinite(result).all():
         p.overflow_or_name_cell()
     return result
 
@@ -233,18 +218,13 @@ def _run(kernel: Callable[..., None], X: Any, W: Any, b: Any, out: Any, labels: 
     shape: tuple[int, ...] = (len(X),) if labels else (len(X), W.shape[1])
     result = check.output(out, shape, np.int64 if labels else W.dtype)
     target = np.empty_like(result) if np.may_share_memory(result, X) else result
-    finite = np.ones(n_chunks(len(X)), np.bool_)
-    if len(X):
-        launch(
-            kernel,
-            check.as_rows(X),
-            len(X),
-            _packed(W),
-            bias,
-            check.as_column(target) if labels else check.as_rows(target),
-            finite,
-        )
-    if not finite.all():
+    problem = predictors.Problem(
+        check.as_rows(X), len(X), check.as_rows(W), len(W), _packed_scratch(W), bias
+    )
+    rows = check.as_column(target) if labels else check.as_rows(target)
+    overflows = np.zeros(n_chunks(len(X)), np.bool_)
+    launch(kernel, problem, rows, overflows)
+    if overflows.any():
         check.raise_non_finite("the logits", W.dtype, X=X, W=W, b=bias)
     if target is not result:
         result[...] = target

@@ -174,6 +174,12 @@ def _checked_loss_arguments(
     )
 
 
+def _problem(Z: Array, targets: Array, weight: Array, smoothing: float) -> rowwise.Problem:
+    """Checked arguments as the kernels take them."""
+    columns = check.target_rows(targets), check.as_column(weight)
+    return rowwise.Problem(check.as_rows(Z), *columns, Z.shape[1], smoothing)
+
+
 def cross_entropy(
     Z: npt.ArrayLike,
     targets: npt.ArrayLike,
@@ -228,11 +234,7 @@ def cross_entropy(
         short = Z.shape[1] <= rowwise.SHORT_ROW
         launch(
             rowwise.cross_entropy_short if short else rowwise.cross_entropy_long,
-            check.as_rows(Z),
-            check.target_rows(targets),
-            check.as_column(weight),
-            Z.shape[1],
-            smoothing,
+            _problem(Z, targets, weight, smoothing),
             losses,
         )
     return losses.astype(Z.dtype) if reduction == "none" else Z.dtype.type(losses.sum() / total)
@@ -276,11 +278,7 @@ def cross_entropy_and_gradient(
         short = Z.shape[1] <= rowwise.SHORT_ROW
         launch(
             rowwise.cross_entropy_gradient_short if short else rowwise.cross_entropy_gradient_long,
-            check.as_rows(Z),
-            check.target_rows(targets),
-            check.as_column(weight),
-            Z.shape[1],
-            smoothing,
+            _problem(Z, targets, weight, smoothing),
             1 / total,
             losses,
             check.as_rows(dZ),

@@ -1,4 +1,4 @@
-"""The one place for compile options; every compiled function uses one of these three."""
+"""The one place for compile options; every compiled function uses one of these."""
 
 from __future__ import annotations
 
@@ -6,33 +6,46 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
+from numba import extending
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-
-def _compile(function: Function, **options: Any) -> Function:
-    try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
-    except RuntimeError:  # no folder to cache in can be written: compile in every process
-        return numba.njit(nogil=True, error_model="numpy", **options)(function)
+# What only compiled code calls needs no wrappers, which cost 10 to 20 ms of compilation each.
+_HELPER = {
+    "error_model": "numpy",
+    "nogil": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 
 
 def jit(function: Function) -> Function:
     """Compile a row or tile helper, which only compiled code calls.
 
-    Its machine code is part of its callers', which are cached: it needs no wrappers for Python and
-    no cache file of its own, which would outlive a change to a helper of its own.
+    Its machine code is part of its callers', which are cached: a cache file of its own would
+    outlive a change to a helper of its own.
     """
-    return numba.njit(
-        error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
-    )(function)
+    return numba.njit(**_HELPER)(function)
+
+
+def jit_inline(function: Function) -> Function:
+    """Compile a helper into each of its callers."""
+    return numba.njit(inline="always", **_HELPER)(function)
+
+
+def jit_also(function: Function) -> Function:
+    """Leave a function as it is, and let compiled code call it too."""
+    return extending.register_jitable(**_HELPER)(function)
+
+
+def overload(function: Any, inline: str = "never") -> Any:
+    """A call of `function` in compiled code gets what the decorated function returns for it."""
+    return extending.overload(function, jit_options=_HELPER, inline=inline)
 
 
 def jit_callable(function: Function) -> Function:
-    """Compile a serial function that Python calls too."""
-    return _compile(function)
-
-
-def parallel_jit(function: Function) -> Function:
-    """Compile a parallel driver: its `prange` runs over fixed blocks, each with one owner."""
-    return _compile(function, parallel=True)
+    """Compile a function that Python calls too, among them every kernel."""
+    try:
+        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:  # no folder to cache in can be written: compile in every process
+        return numba.njit(nogil=True, error_model="numpy")(function)

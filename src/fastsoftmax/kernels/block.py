@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.extending import overload
 
 from fastsoftmax.kernels import row, simd
-from fastsoftmax.kernels._jit import jit
+from fastsoftmax.kernels._jit import jit, jit_inline, overload
 from fastsoftmax.kernels.blocks import ROW_BLOCK
 from fastsoftmax.kernels.layout import RowPerLane
 from fastsoftmax.kernels.memory import Array, Rows, load_item, load_rows, store_item
@@ -30,13 +29,13 @@ def lies_ready(X: Rows, like: Array) -> bool:
     return X.item.dtype == like.dtype and X.column_stride == like.itemsize
 
 
-@jit
+@jit_inline
 def rows_scratch(X: Rows, n_features: int, like: Array) -> Array:
     """Room for a block of rows of X, none where they lie ready."""
     return np.empty((0 if lies_ready(X, like) else ROW_BLOCK, n_features), like.dtype)
 
 
-@jit
+@jit_inline
 def block_address(X: Rows, first: int, n_rows: int, scratch: Array) -> tuple[int, int]:
     """(address, row stride) of rows first... of X, where they lie or loaded into scratch.
 
@@ -72,7 +71,7 @@ def int_lanes(like: Array) -> Array:
 @overload(int_lanes)
 def _int_lanes(like):  # type: ignore[no-untyped-def]
     dtype = np.int32 if like.dtype == types.float32 else np.int64
-    return lambda like: np.zeros(ROW_BLOCK, dtype)
+    return lambda like: np.empty(ROW_BLOCK, dtype)
 
 
 @overload(targets_scratch)
@@ -106,21 +105,21 @@ def _lanes_of_targets(block, group):  # type: ignore[no-untyped-def]
     return lambda block, group: lanes(block, group)
 
 
-@jit
+@jit_inline
 def lanes(Z_T: Array, group: int) -> RowPerLane:
     """The rows of one group of lanes of a block by class."""
     stride = ROW_BLOCK * Z_T.itemsize
     return RowPerLane(Z_T, address_of(Z_T) + group * VECTOR_BYTES, Z_T.shape[0], stride)
 
 
-@jit
+@jit_inline
 def groups(Z_T: Array, n_rows: int) -> int:
     """Groups of lanes that hold rows."""
     per_group = VECTOR_BYTES // Z_T.itemsize
     return (n_rows + per_group - 1) // per_group
 
 
-@jit
+@jit_inline
 def residuals(Z_T: Array, targets: Array, weights: Array, smoothing: float, losses: Array) -> None:
     """Z_T becomes weight * (s P - T), and losses (ROW_BLOCK,) the unweighted J of each row."""
     for g in range(groups(Z_T, weights.size)):
@@ -130,7 +129,7 @@ def residuals(Z_T: Array, targets: Array, weights: Array, smoothing: float, loss
         simd.store(J, address_of(losses) + g * VECTOR_BYTES)
 
 
-@jit
+@jit_inline
 def all_finite(Z_T: Array) -> bool:
     """Whether no logit of a block is NaN or infinite."""
     total = simd.splat(Z_T, 0)
@@ -157,7 +156,7 @@ def logits_of_block(
     return all_finite(Z_T)
 
 
-@jit
+@jit_inline
 def add_row_sums(Z_T: Array, sums: Array) -> None:
     """sums (K,) += what each class has in the block, in float64."""
     address = address_of(Z_T)
@@ -169,7 +168,7 @@ def add_row_sums(Z_T: Array, sums: Array) -> None:
         sums[k] += simd.reduce_add(total)
 
 
-@jit
+@jit_inline
 def load_weights_and_targets(
     sample_weight: Rows, targets: Rows, first: int, n_rows: int, weights: Array, block: Array
 ) -> None:
@@ -180,7 +179,7 @@ def load_weights_and_targets(
     weights[n_rows:] = 0
 
 
-@jit
+@jit_inline
 def weighted_sum(losses: Array, weights: Array) -> float:
     """The sum of weight * J, in float64."""
     total = 0.0

@@ -6,7 +6,7 @@ depend on how many threads computed it.
 
 from __future__ import annotations
 
-from numba.extending import register_jitable
+from fastsoftmax.kernels._jit import jit_also
 
 # Rows whose features and logits one helper call holds in cache. In turns, 32, 64 and 128 rows took
 # 6.3, 6.3, 6.6 ms on 60000x784x10, 7.1, 6.6, 6.2 on 581012x54x7, 36.1, 36.8, 34.3 on 50000x768x100.
@@ -34,18 +34,19 @@ SLAB_ROWS = 512
 SLAB_TILES = 16
 
 
-@register_jitable
+@jit_also
 def ceil_div(a: int, b: int) -> int:
     """a / b, rounded up."""
     return -(-a // b)
 
 
-@register_jitable
+@jit_also
 def chunk_rows(n_rows: int) -> int:
     """Rows per chunk: a multiple of ROW_BLOCK, at least MIN_CHUNK_ROWS, for MAX_CHUNKS at most."""
     return max(ceil_div(ceil_div(n_rows, MAX_CHUNKS), ROW_BLOCK) * ROW_BLOCK, MIN_CHUNK_ROWS)
 
 
+@jit_also
 def n_chunks(n_rows: int) -> int:
     """Chunks of rows that `chunk_rows` makes."""
     return ceil_div(n_rows, chunk_rows(n_rows))

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from numba import prange
-
 from fastsoftmax.kernels import simd
-from fastsoftmax.kernels._jit import jit, parallel_jit
+from fastsoftmax.kernels._jit import jit, jit_callable
 from fastsoftmax.kernels.memory import Array
+from fastsoftmax.kernels.parallel import for_each
 from fastsoftmax.kernels.simd import address_of
 from fastsoftmax.kernels.tile import MAX_ROWS, TILE_BYTES, multiply_add
 from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
 
 
-@parallel_jit
-def read(data: Array, sums: Array) -> None:
-    """Read all of data, a whole number of `sums.size` * 8 vectors."""
+@jit
+def read_piece(c: int, data: Array, sums: Array) -> None:
+    """Piece c."""
     size = data.size // sums.size
-    for c in prange(sums.size):
-        sums[c] = _sum_piece(data[c * size : (c + 1) * size])
+    sums[c] = _sum_piece(data[c * size : (c + 1) * size])
+
+
+@jit_callable
+def read(run: int, data: Array, sums: Array) -> None:
+    """Read all of data, a whole number of `sums.size` * 8 vectors."""
+    for_each(run, sums.size, read_piece, (data, sums))
 
 
 @jit
@@ -37,22 +41,29 @@ def _sum_piece(data: Array) -> float:
     return simd.reduce_add(((a0 + a1) + (a2 + a3)) + ((a4 + a5) + (a6 + a7)))
 
 
-@parallel_jit
-def multiply(A: Array, B: Array, n_terms: int, repeats: int, C: Array) -> None:
+@jit
+def multiply_piece(c: int, A: Array, B: Array, n_terms: int, repeats: int, C: Array) -> None:
+    """One thread's share."""
+    for _ in range(repeats):
+        multiply_add(
+            A,
+            MAX_ROWS,
+            address_of(A[c]),
+            address_of(B[c]),
+            TILE_BYTES,
+            address_of(C[c]),
+            TILE_BYTES,
+            n_terms,
+            address_of(B[c]),
+        )
+
+
+@jit_callable
+def multiply(run: int, A: Array, B: Array, n_terms: int, repeats: int, C: Array) -> None:
     """C[c] += A[c]' B[c], `repeats` times, one c per thread: operands stay in cache."""
-    for c in prange(C.shape[0]):
-        size = A.itemsize
-        for _ in range(repeats):
-            multiply_add(
-                A,
-                MAX_ROWS,
-                address_of(A[c]),
-                1,
-                MAX_ROWS * size,
-                address_of(B[c]),
-                TILE_BYTES,
-                address_of(C[c]),
-                TILE_BYTES,
-                n_terms,
-                address_of(B[c]),
-            )
+    for_each(
+        run,
+        C.shape[0],
+        multiply_piece,
+        (A, B, n_terms, repeats, C),
+    )

@@ -11,10 +11,9 @@ from typing import Any
 
 from numba import types
 from numba.core.errors import TypingError
-from numba.extending import overload
 
 from fastsoftmax.kernels import row, simd
-from fastsoftmax.kernels._jit import jit_callable
+from fastsoftmax.kernels._jit import jit_callable, overload
 from fastsoftmax.kernels.layout import ClassPerLane
 from fastsoftmax.kernels.memory import Array
 from fastsoftmax.kernels.simd import address_of

@@ -3,18 +3,19 @@
 Fused: a block of rows gets its logits, which become the loss and the residuals P - T in place,
 and its share is added to the gradient while the rows are still in cache. Never materialised: an
 N x K array, a one-hot label, a copy of X.
-Writes: each chunk of rows owns one entry of every `partial_` array; `loss_and_gradient_by_slab`,
+Writes: each chunk of rows owns one entry of every array of `Partials`; `loss_and_gradient_by_slab`,
 for gradients too large to have in several copies, owns slabs of features instead. Either way the
-sums run in block order. `finite` tells whether every logit of a chunk was.
+sums run in block order.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
-from numba import prange
 
 from fastsoftmax.kernels import row
-from fastsoftmax.kernels._jit import jit, parallel_jit
+from fastsoftmax.kernels._jit import jit, jit_callable
 from fastsoftmax.kernels.block import (
     add_row_sums,
     all_finite,
@@ -36,12 +37,14 @@ from fastsoftmax.kernels.blocks import (
     ceil_div,
     chunk_rows,
 )
-from fastsoftmax.kernels.memory import Array, Rows, load_rows, skip_columns
+from fastsoftmax.kernels.memory import Array, Rows, load_item, load_rows, skip_columns
+from fastsoftmax.kernels.parallel import for_each
 from fastsoftmax.kernels.products import (
     add_gradient,
     add_gradient_tile,
     class_tiles,
     logits,
+    pack_weights,
     tile_width,
     transposed_scratch,
 )
@@ -50,22 +53,34 @@ from fastsoftmax.kernels.tile import TILE_BYTES
 from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
 
 
+class Problem(NamedTuple):
+    """What a loss is computed from."""
+
+    X: Rows  # (N, D)
+    targets: Rows  # (N, 1) or (N, K)
+    sample_weight: Rows  # (N, 1)
+    n_rows: int
+    W: Rows  # (D, K)
+    n_features: int
+    W_tiles: Array  # room for W packed
+    b: Array  # (K,)
+    label_smoothing: float
+
+
+class Partials(NamedTuple):
+    """Sums over C chunks of rows, all zeros at first; P is C, or 1 where the chunks share one."""
+
+    loss: Array  # (C,)
+    G_T: Array  # (P, K, padded D)
+    g_b: Array  # (C, K)
+    overflows: Array  # (C,), whether a logit was not finite
+
+
 @jit
-def rows_loss_and_gradient(
-    X: Rows,
-    targets: Rows,
-    sample_weight: Rows,
-    start: int,
-    stop: int,
-    W_tiles: Array,
-    b: Array,
-    label_smoothing: float,
-    G_T: Array,  # (K, padded D)
-    g_b: Array,  # (K,)
-) -> tuple[float, bool]:
-    """(loss, whether all logits are finite) of rows start...stop, whose gradient is added."""
+def chunk_gradient(c: int, problem: Problem, partials: Partials) -> None:
+    """The sums over chunk c."""
+    X, targets, sample_weight, n_rows, _, n_features, W_tiles, b, label_smoothing = problem
     n_classes = b.size
-    n_features = W_tiles.size // n_classes
     scratch = rows_scratch(X, n_features, b)
     X_T = transposed_scratch(n_features, b)
     Z_T = np.empty((n_classes, ROW_BLOCK), b.dtype)
@@ -73,82 +88,58 @@ def rows_loss_and_gradient(
     weights = np.empty(ROW_BLOCK, b.dtype)
     losses = np.empty(ROW_BLOCK, b.dtype)
     block_targets = targets_scratch(targets, n_classes, b)
-    loss = 0.0
-    finite = True
-    for first in range(start, stop, ROW_BLOCK):
+    size = chunk_rows(n_rows)
+    stop = min((c + 1) * size, n_rows)
+    for first in range(c * size, stop, ROW_BLOCK):
         count = min(ROW_BLOCK, stop - first)
         rows, stride = block_address(X, first, count, scratch)
         load_weights_and_targets(sample_weight, targets, first, count, weights, block_targets)
         logits(rows, stride, count, n_features, W_tiles, b, X_T, Z_T)
-        finite &= all_finite(Z_T)
+        partials.overflows[c] |= not all_finite(Z_T)
         residuals(Z_T, block_targets, weights, label_smoothing, losses)
-        loss += weighted_sum(losses[:count], weights)
-        add_gradient(rows, stride, count, n_features, Z_T, tail, G_T)
-        add_row_sums(Z_T, g_b)
-    return loss, finite
+        partials.loss[c] += weighted_sum(losses[:count], weights)
+        add_gradient(rows, stride, count, n_features, Z_T, tail, partials.G_T[c])
+        add_row_sums(Z_T, partials.g_b[c])
 
 
-@parallel_jit
+@jit_callable
 def loss_and_gradient_by_chunk(
-    X: Rows,
-    targets: Rows,
-    sample_weight: Rows,
-    n_rows: int,
-    W_tiles: Array,
-    b: Array,
-    label_smoothing: float,
-    partial_loss: Array,  # (C,)
-    partial_G_T: Array,  # (C, K, padded D), zeros
-    partial_g_b: Array,  # (C, K), zeros
-    finite: Array,  # (C,)
+    run: int,
+    problem: Problem,
+    scale: float,
+    l2: float,
+    partials: Partials,
+    grad_W: Array,  # (D, K)
+    grad_b: Array,  # (K,)
 ) -> None:
-    """Sums over each chunk of rows; `combine` adds the chunks up in order."""
-    size = chunk_rows(n_rows)
-    for c in prange(partial_loss.size):
-        partial_loss[c], finite[c] = rows_loss_and_gradient(
-            X,
-            targets,
-            sample_weight,
-            c * size,
-            min((c + 1) * size, n_rows),
-            W_tiles,
-            b,
-            label_smoothing,
-            partial_G_T[c],
-            partial_g_b[c],
-        )
+    """partials.loss and .overflows of each chunk of rows; grad = scale * (their sum) + l2 W."""
+    pack_weights(problem.W, problem.n_features, problem.b.size, problem.W_tiles)
+    for_each(run, partials.loss.size, chunk_gradient, (problem, partials))
+    for_each(run, grad_b.size, combine, (problem.W, scale, l2, partials, grad_W, grad_b))
 
 
 @jit
-def block_residuals(
-    X: Rows,
-    targets: Rows,
-    sample_weight: Rows,
-    first: int,
-    n_rows: int,
-    W_tiles: Array,
-    b: Array,
-    label_smoothing: float,
-    Z_T: Array,  # (K, ROW_BLOCK)
-    g_b: Array,  # (K,)
-) -> tuple[float, bool]:
-    """Z_T = the residuals of n_rows rows, and their share of g_b added; (loss, finite) as above."""
+def block_gradient(i: int, start: int, problem: Problem, Z_T: Array, partials: Partials) -> None:
+    """The residuals Z_T[i] (K, ROW_BLOCK) of block i after row `start`, and their sums."""
+    X, targets, sample_weight, n_rows, _, n_features, W_tiles, b, label_smoothing = problem
     n_classes = b.size
-    n_features = W_tiles.size // n_classes
+    first = start + i * ROW_BLOCK
+    count = min(ROW_BLOCK, n_rows - first)
     weights = np.empty(ROW_BLOCK, b.dtype)
     losses = np.empty(ROW_BLOCK, b.dtype)
     block_targets = targets_scratch(targets, n_classes, b)
     scratch, X_T = rows_scratch(X, n_features, b), transposed_scratch(n_features, b)
-    finite = logits_of_block(X, first, n_rows, W_tiles, b, scratch, X_T, Z_T)
-    load_weights_and_targets(sample_weight, targets, first, n_rows, weights, block_targets)
-    residuals(Z_T, block_targets, weights, label_smoothing, losses)
-    add_row_sums(Z_T, g_b)
-    return weighted_sum(losses[:n_rows], weights), finite
+    finite = logits_of_block(X, first, count, W_tiles, b, scratch, X_T, Z_T[i])
+    partials.overflows[i] |= not finite
+    load_weights_and_targets(sample_weight, targets, first, count, weights, block_targets)
+    residuals(Z_T[i], block_targets, weights, label_smoothing, losses)
+    partials.loss[i] += weighted_sum(losses[:count], weights)
+    add_row_sums(Z_T[i], partials.g_b[i])
 
 
 @jit
 def add_slab(
-    X: Rows, start: int, n_rows: int, slab: int, n_features: int, Z_T: Array, G_T: Array
+    slab: int, X: Rows, start: int, n_rows: int, n_features: int, Z_T: Array, G_T: Array
 ) -> None:
     """One slab's share of n_rows rows, with residuals Z_T (blocks, K, ROW_BLOCK), in G_T.
 
@@ -168,100 +159,69 @@ def add_slab(
             add_gradient_tile(rows, TILE_BYTES, count, d, t, Z_T[r // ROW_BLOCK], G_T, rows)
 
 
-@parallel_jit
+@jit_callable
 def loss_and_gradient_by_slab(
-    X: Rows,
-    targets: Rows,
-    sample_weight: Rows,
-    n_rows: int,
-    W_tiles: Array,
-    b: Array,
-    label_smoothing: float,
-    partial_loss: Array,  # (B,), zeros; B = SLAB_ROWS / ROW_BLOCK
-    partial_G_T: Array,  # (1, K, padded D), zeros
-    partial_g_b: Array,  # (B, K), zeros
-    finite: Array,  # (B,), ones
-) -> None:
-    """As `loss_and_gradient_by_chunk`, the gradient held once and owned by slabs of it."""
-    n_classes = b.size
-    n_features = W_tiles.size // n_classes
-    n_slabs = ceil_div(n_features, tile_width(b)) * ceil_div(class_tiles(n_classes), SLAB_TILES)
-    G_T = partial_G_T[0]
-    Z_T = np.empty((SLAB_ROWS // ROW_BLOCK, n_classes, ROW_BLOCK), b.dtype)
-    for start in range(0, n_rows, SLAB_ROWS):
-        slab_rows = min(SLAB_ROWS, n_rows - start)
-        for i in prange(ceil_div(slab_rows, ROW_BLOCK)):
-            loss, block_finite = block_residuals(
-                X,
-                targets,
-                sample_weight,
-                start + i * ROW_BLOCK,
-                min(ROW_BLOCK, slab_rows - i * ROW_BLOCK),
-                W_tiles,
-                b,
-                label_smoothing,
-                Z_T[i],
-                partial_g_b[i],
-            )
-            partial_loss[i] += loss
-            finite[i] &= block_finite
-        for slab in prange(n_slabs):
-            add_slab(X, start, slab_rows, slab, n_features, Z_T, G_T)
-
-
-@parallel_jit
-def combine(
-    partial_G_T: Array,  # (C, K, padded D)
-    partial_g_b: Array,  # (B, K)
-    W: Array,  # (D, K)
+    run: int,
+    problem: Problem,
     scale: float,
     l2: float,
+    partials: Partials,
     grad_W: Array,  # (D, K)
     grad_b: Array,  # (K,)
 ) -> None:
-    """grad_W = scale * (sum of the partials) + l2 W, and grad_b likewise without l2.
-
-    Each class owns its column. Sums run in float64, in the order of the chunks.
-    """
-    n_features, n_classes = grad_W.shape
-    for k in prange(n_classes):
-        total_b = 0.0
-        for c in range(partial_g_b.shape[0]):
-            total_b += partial_g_b[c, k]
-        grad_b[k] = scale * total_b
-        total = np.zeros(n_features, np.float64)
-        for c in range(partial_G_T.shape[0]):
-            for d in range(n_features):
-                total[d] += partial_G_T[c, k, d]
-        for d in range(n_features):
-            grad_W[d, k] = scale * total[d] + l2 * W[d, k]
+    """As `loss_and_gradient_by_chunk`, the gradient held once and owned by slabs of it."""
+    n_classes = grad_b.size
+    n_features = problem.n_features
+    n_slabs = ceil_div(n_features, tile_width(grad_b)) * ceil_div(
+        class_tiles(n_classes), SLAB_TILES
+    )
+    G_T = partials.G_T[0]
+    Z_T = np.empty((SLAB_ROWS // ROW_BLOCK, n_classes, ROW_BLOCK), grad_b.dtype)
+    pack_weights(problem.W, n_features, n_classes, problem.W_tiles)
+    for start in range(0, problem.n_rows, SLAB_ROWS):
+        rows = min(SLAB_ROWS, problem.n_rows - start)
+        blocks = ceil_div(rows, ROW_BLOCK)
+        for_each(run, blocks, block_gradient, (start, problem, Z_T, partials))
+        for_each(run, n_slabs, add_slab, (problem.X, start, rows, n_features, Z_T, G_T))
+    for_each(run, n_classes, combine, (problem.W, scale, l2, partials, grad_W, grad_b))
 
 
 @jit
-def rows_losses(
-    X: Rows,
-    targets: Rows,
-    sample_weight: Rows,
-    start: int,
-    stop: int,
-    W_tiles: Array,
-    b: Array,
-    label_smoothing: float,
-    row_loss: Array,  # (N,)
-) -> bool:
-    """row_loss[n] = weight * J for rows start...stop; returns whether all logits are finite."""
+def combine(
+    k: int, W: Rows, scale: float, l2: float, partials: Partials, grad_W: Array, grad_b: Array
+) -> None:
+    """Class k of the gradient: its partial sums, added in float64 in the order of the chunks."""
+    n_features = grad_W.shape[0]
+    total_b = 0.0
+    for c in range(partials.g_b.shape[0]):
+        total_b += partials.g_b[c, k]
+    grad_b[k] = scale * total_b
+    total = np.zeros(n_features, np.float64)
+    for c in range(partials.G_T.shape[0]):
+        for d in range(n_features):
+            total[d] += partials.G_T[c, k, d]
+    for d in range(n_features):
+        address = W.address + d * W.row_stride + k * W.column_stride
+        grad_W[d, k] = scale * total[d] + l2 * load_item(W.item, address)
+
+
+@jit
+def chunk_losses(c: int, problem: Problem, row_loss: Array, overflows: Array) -> None:
+    """row_loss[n] = weight * J for the rows of chunk c."""
+    X, targets, sample_weight, n_rows, _, n_features, W_tiles, b, label_smoothing = problem
     n_classes = b.size
-    n_features = W_tiles.size // n_classes
     scratch = rows_scratch(X, n_features, b)
     X_T = transposed_scratch(n_features, b)
     Z_T = np.empty((n_classes, ROW_BLOCK), b.dtype)
     weights = np.empty(ROW_BLOCK, b.dtype)
     losses = np.empty(ROW_BLOCK, b.dtype)
     block_targets = targets_scratch(targets, n_classes, b)
-    finite = True
-    for first in range(start, stop, ROW_BLOCK):
+    size = chunk_rows(n_rows)
+    stop = min((c + 1) * size, n_rows)
+    for first in range(c * size, stop, ROW_BLOCK):
         count = min(ROW_BLOCK, stop - first)
-        finite &= logits_of_block(X, first, count, W_tiles, b, scratch, X_T, Z_T)
+        finite = logits_of_block(X, first, count, W_tiles, b, scratch, X_T, Z_T)
+        overflows[c] |= not finite
         load_weights_and_targets(sample_weight, targets, first, count, weights, block_targets)
         for g in range(groups(Z_T, count)):
             t = lanes_of_targets(block_targets, g)
@@ -269,31 +229,15 @@ def rows_losses(
             store(J, address_of(losses) + g * VECTOR_BYTES)
         for r in range(count):
             row_loss[first + r] = np.float64(weights[r]) * np.float64(losses[r])
-    return finite
 
 
-@parallel_jit
+@jit_callable
 def losses(
-    X: Rows,
-    targets: Rows,
-    sample_weight: Rows,
-    W_tiles: Array,
-    b: Array,
-    label_smoothing: float,
+    run: int,
+    problem: Problem,
     row_loss: Array,  # (N,)
-    finite: Array,  # (C,)
+    overflows: Array,  # (C,), zeros
 ) -> None:
-    """row_loss[n] = weight * J of row n."""
-    size = chunk_rows(row_loss.size)
-    for c in prange(finite.size):
-        finite[c] = rows_losses(
-            X,
-            targets,
-            sample_weight,
-            c * size,
-            min((c + 1) * size, row_loss.size),
-            W_tiles,
-            b,
-            label_smoothing,
-            row_loss,
-        )
+    """row_loss[n] = weight * J of row n; overflows[c] tells whether a logit was not finite."""
+    pack_weights(problem.W, problem.n_features, problem.b.size, problem.W_tiles)
+    for_each(run, overflows.size, chunk_losses, (problem, row_loss, overflows))

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from numba.extending import overload
-
 from fastsoftmax.kernels import simd
+from fastsoftmax.kernels._jit import overload
 from fastsoftmax.kernels.memory import Array
 from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
 

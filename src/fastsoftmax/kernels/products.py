@@ -2,34 +2,40 @@
 
 A block's logits lie by class, Z_T (K, ROW_BLOCK): a vector then holds one class of several rows,
 so the numerics of a row need no work across lanes and K needs no padding. Classes come in tiles
-of at most MAX_ROWS, of nearly equal size; the weights are packed by tile, W_tiles[t] (D, rows of
-tile t), one tile after the other.
+of at most MAX_ROWS, of nearly equal size. The weights are packed as the register tile reads them:
+tile by tile, within it by groups of A_GROUP features, in each the rows (class, feature of group).
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba.extending import register_jitable
 
-from fastsoftmax.kernels._jit import jit, jit_callable
+from fastsoftmax.kernels._jit import jit, jit_also, jit_callable, jit_inline
 from fastsoftmax.kernels.blocks import FEATURE_BLOCK, ROW_BLOCK, ceil_div
 from fastsoftmax.kernels.memory import Array, Rows, load_item
 from fastsoftmax.kernels.simd import address_of, load_first, store
-from fastsoftmax.kernels.tile import CACHE_LINE, MAX_ROWS, TILE_BYTES, multiply_add
+from fastsoftmax.kernels.tile import A_GROUP, CACHE_LINE, MAX_ROWS, TILE_BYTES, multiply_add
 from fastsoftmax.kernels.transpose import transpose_rows
 from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
 
 
-@register_jitable
+@jit_also
 def class_tiles(n_classes: int) -> int:
     """The number of tiles."""
     return ceil_div(n_classes, MAX_ROWS)
 
 
-@register_jitable
+@jit_also
 def first_class(t: int, n_classes: int) -> int:
     """The first class of tile t."""
     return t * n_classes // class_tiles(n_classes)
+
+
+@jit
+def tile_of(k: int, n_classes: int) -> int:
+    """The tile that class k is in."""
+    n_tiles = class_tiles(n_classes)
+    return ((k + 1) * n_tiles - 1) // n_classes
 
 
 @jit
@@ -38,41 +44,59 @@ def tile_width(item: Array) -> int:
     return TILE_BYTES // item.itemsize
 
 
-@register_jitable
+@jit_also
 def padded(n: int, itemsize: int) -> int:
     """n items, rounded up to whole tile widths."""
     return ceil_div(n * itemsize, TILE_BYTES) * TILE_BYTES // itemsize
 
 
-@jit_callable
-def pack_weights(W: Rows, n_features: int, n_classes: int, W_tiles: Array) -> None:
-    """W_tiles (D * K,) = W (D, K), tile by tile."""
-    position = 0
-    for t in range(class_tiles(n_classes)):
-        for d in range(n_features):
-            for k in range(first_class(t, n_classes), first_class(t + 1, n_classes)):
-                address = W.address + d * W.row_stride + k * W.column_stride
-                W_tiles[position] = load_item(W.item, address)
-                position += 1
-
-
-def unpack_weights(W_tiles: Array, n_features: int, n_classes: int) -> Array:
-    """W (D, K) of packed weights."""
-    tiles = range(class_tiles(n_classes))
-    first = [first_class(t, n_classes) for t in (*tiles, len(tiles))]
-    parts = np.split(W_tiles, [k * n_features for k in first[1:-1]])
-    shapes = [(n_features, first[t + 1] - first[t]) for t in tiles]
-    return np.concatenate([p.reshape(s) for p, s in zip(parts, shapes, strict=True)], axis=1)
+@jit_also
+def packed_features(n_features: int) -> int:
+    """Features of packed weights: whole groups, as the tile takes them."""
+    return ceil_div(n_features, A_GROUP) * A_GROUP
 
 
 @jit
+def packed_row(k: int, d: int, n_features: int, n_classes: int) -> int:
+    """Where in the packed weights those of class k begin, for the group of features from d on."""
+    t = tile_of(k, n_classes)
+    first = first_class(t, n_classes)
+    height = first_class(t + 1, n_classes) - first
+    return first * packed_features(n_features) + d * height + (k - first) * A_GROUP
+
+
+@jit
+def pack_weights(W: Rows, n_features: int, n_classes: int, W_tiles: Array) -> None:
+    """W_tiles = W (D, K), packed; zeros beyond the last feature."""
+    for k in range(n_classes):
+        for d in range(0, packed_features(n_features), A_GROUP):
+            start = packed_row(k, d, n_features, n_classes)
+            address = W.address + d * W.row_stride + k * W.column_stride
+            for i in range(A_GROUP):
+                if d + i < n_features:
+                    W_tiles[start + i] = load_item(W.item, address + i * W.row_stride)
+                else:
+                    W_tiles[start + i] = 0
+
+
+@jit_callable
+def unpack_weights(W_tiles: Array, W: Array) -> None:
+    """W (D, K) = the packed weights."""
+    n_features, n_classes = W.shape
+    for k in range(n_classes):
+        for d in range(n_features):
+            start = packed_row(k, d // A_GROUP * A_GROUP, n_features, n_classes)
+            W[d, k] = W_tiles[start + d % A_GROUP]
+
+
+@jit_inline
 def transposed_scratch(n_features: int, like: Array) -> Array:
     """Room for the transposed rows of a block, FEATURE_BLOCK features at a time."""
     spare = VECTOR_BYTES // like.itemsize  # a transposition writes whole vectors of features
     return np.empty((min(n_features, FEATURE_BLOCK) + spare) * ROW_BLOCK, like.dtype)
 
 
-@jit
+@jit_inline
 def logits(
     X: int,
     row_stride: int,
@@ -115,16 +139,15 @@ def logits(
         for t in range(class_tiles(n_classes)):
             k = first_class(t, n_classes)
             height = first_class(t + 1, n_classes) - k
-            A = address_of(W_tiles) + (k * n_features + d * height) * size
+            A = address_of(W_tiles) + (k * packed_features(n_features) + d * height) * size
             for p in range(panels):
                 multiply_add(
                     b,
                     height,
                     A,
-                    1,
-                    height * size,
                     address_of(X_T) + p * panel_bytes,
-                    TILE_BYTES,
+                    panel_rows
+                    * size,  # not TILE_BYTES: a literal has a type, so a version, of its own
                     address_of(Z_T) + (k * ROW_BLOCK + p * panel_rows) * size,
                     ROW_BLOCK * size,
                     width,
@@ -132,7 +155,7 @@ def logits(
                 )
 
 
-@jit
+@jit_inline
 def add_gradient(
     X: int, row_stride: int, n_rows: int, n_features: int, Z_T: Array, tail: Array, G_T: Array
 ) -> None:
@@ -152,7 +175,7 @@ def add_gradient(
         ahead += n_rows * CACHE_LINE
 
 
-@jit
+@jit_inline
 def add_gradient_tile(
     X: int, row_stride: int, n_rows: int, d: int, t: int, Z_T: Array, G_T: Array, ahead: int
 ) -> None:
@@ -164,11 +187,9 @@ def add_gradient_tile(
     n_classes = Z_T.shape[0]
     k = first_class(t, n_classes)
     multiply_add(
-        Z_T,
+        Z_T[0],  # one-dimensional, as in `logits`: no second version of the tile
         first_class(t + 1, n_classes) - k,
         address_of(Z_T) + k * ROW_BLOCK * size,
-        ROW_BLOCK,
-        size,
         X,
         row_stride,
         address_of(G_T) + (k * G_T.shape[1] + d) * size,
@@ -178,7 +199,7 @@ def add_gradient_tile(
     )
 
 
-@jit
+@jit_inline
 def copy_columns(
     item: Array, source: int, row_stride: int, n_rows: int, n_columns: int, target: Array
 ) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastsoftmax.kernels import simd, vmath
-from fastsoftmax.kernels._jit import jit
+from fastsoftmax.kernels._jit import jit, jit_inline
 from fastsoftmax.kernels.layout import (
     class_numbers,
     load_classes,
@@ -88,7 +88,7 @@ def rest_of_exponentials(z: Any, shift: Any) -> Any:
     return sum_of_row(z, q) + (sum_of_row(z, ties) - 1)
 
 
-@jit
+@jit_inline
 def exponentials(z: Any, shift: Any, out: Any) -> Any:
     """out = exp(z - shift); returns q as `rest_of_exponentials` does."""
     zero, one = simd.splat_like(shift, 0), simd.splat_like(shift, 1)
@@ -134,7 +134,7 @@ def log_softmax(z: Any, out: Any) -> None:
         store_classes(out, i, (load_classes(z, i, 0) - shift) - log_total)
 
 
-@jit
+@jit_inline
 def target_sums(z: Any, targets: Any, shift: Any, smoothing: float) -> tuple[Any, Any]:
     """(s, sum of t_k (z_k - shift)); a class without weight counts nothing."""
     zero = simd.splat_like(shift, 0)

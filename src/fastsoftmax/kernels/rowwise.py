@@ -7,11 +7,12 @@ Each chunk or row owns its part of every output; `out` may be Z itself.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
-from numba import prange
 
 from fastsoftmax.kernels import row, simd
-from fastsoftmax.kernels._jit import jit, parallel_jit
+from fastsoftmax.kernels._jit import jit, jit_callable
 from fastsoftmax.kernels.block import (
     groups,
     lanes,
@@ -24,9 +25,10 @@ from fastsoftmax.kernels.block import (
     store_block,
     targets_scratch,
 )
-from fastsoftmax.kernels.blocks import ROW_BLOCK, ceil_div, chunk_rows
+from fastsoftmax.kernels.blocks import ROW_BLOCK, chunk_rows, n_chunks
 from fastsoftmax.kernels.layout import ClassPerLane
 from fastsoftmax.kernels.memory import Array, Rows, load_item, load_row, store_item, store_row
+from fastsoftmax.kernels.parallel import for_each
 from fastsoftmax.kernels.simd import address_of
 from fastsoftmax.kernels.targets import row_targets, row_targets_scratch, weight_of
 from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
@@ -37,108 +39,153 @@ from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
 SHORT_ROW = 400
 
 
-@parallel_jit
-def softmax_short(Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+class Problem(NamedTuple):
+    """What a cross-entropy is computed from."""
+
+    Z: Rows  # (N, K)
+    targets: Rows  # (N, 1) or (N, K)
+    sample_weight: Rows  # (N, 1)
+    n_classes: int
+    label_smoothing: float
+
+
+@jit
+def softmax_short_chunk(c: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+    """The rows of chunk c."""
+    size = chunk_rows(n_rows)
+    Z_T = logits_scratch(n_classes, Z.item)
+    for first in range(c * size, min((c + 1) * size, n_rows), ROW_BLOCK):
+        count = min(ROW_BLOCK, n_rows - first)
+        load_block(Z, first, count, Z_T)
+        for g in range(groups(Z_T, count)):
+            row.softmax(lanes(Z_T, g), lanes(Z_T, g))
+        store_block(Z_T, first, count, out)
+
+
+@jit_callable
+def softmax_short(run: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
     """out (N, K) = softmax of each row."""
+    for_each(run, n_chunks(n_rows), softmax_short_chunk, (Z, n_rows, n_classes, out))
+
+
+@jit
+def log_softmax_short_chunk(c: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+    """The rows of chunk c."""
     size = chunk_rows(n_rows)
-    for c in prange(ceil_div(n_rows, size)):
-        Z_T = logits_scratch(n_classes, Z.item)
-        for first in range(c * size, min((c + 1) * size, n_rows), ROW_BLOCK):
-            count = min(ROW_BLOCK, n_rows - first)
-            load_block(Z, first, count, Z_T)
-            for g in range(groups(Z_T, count)):
-                row.softmax(lanes(Z_T, g), lanes(Z_T, g))
-            store_block(Z_T, first, count, out)
+    Z_T = logits_scratch(n_classes, Z.item)
+    for first in range(c * size, min((c + 1) * size, n_rows), ROW_BLOCK):
+        count = min(ROW_BLOCK, n_rows - first)
+        load_block(Z, first, count, Z_T)
+        for g in range(groups(Z_T, count)):
+            row.log_softmax(lanes(Z_T, g), lanes(Z_T, g))
+        store_block(Z_T, first, count, out)
 
 
-@parallel_jit
-def log_softmax_short(Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+@jit_callable
+def log_softmax_short(run: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
     """out (N, K) = log-softmax of each row."""
+    for_each(
+        run,
+        n_chunks(n_rows),
+        log_softmax_short_chunk,
+        (Z, n_rows, n_classes, out),
+    )
+
+
+@jit
+def log_sum_exp_short_chunk(c: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+    """The rows of chunk c."""
     size = chunk_rows(n_rows)
-    for c in prange(ceil_div(n_rows, size)):
-        Z_T = logits_scratch(n_classes, Z.item)
-        for first in range(c * size, min((c + 1) * size, n_rows), ROW_BLOCK):
-            count = min(ROW_BLOCK, n_rows - first)
-            load_block(Z, first, count, Z_T)
-            for g in range(groups(Z_T, count)):
-                row.log_softmax(lanes(Z_T, g), lanes(Z_T, g))
-            store_block(Z_T, first, count, out)
+    Z_T = logits_scratch(n_classes, Z.item)
+    result = np.empty(ROW_BLOCK, Z.item.dtype)
+    for first in range(c * size, min((c + 1) * size, n_rows), ROW_BLOCK):
+        count = min(ROW_BLOCK, n_rows - first)
+        load_block(Z, first, count, Z_T)
+        for g in range(groups(Z_T, count)):
+            lse = row.log_sum_exp(lanes(Z_T, g))
+            simd.store(lse, address_of(result) + g * VECTOR_BYTES)
+        for r in range(count):
+            store_item(out.item, out.address + (first + r) * out.row_stride, result[r])
 
 
-@parallel_jit
-def log_sum_exp_short(Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+@jit_callable
+def log_sum_exp_short(run: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
     """out (N, 1) = log-sum-exp of each row."""
+    for_each(
+        run,
+        n_chunks(n_rows),
+        log_sum_exp_short_chunk,
+        (Z, n_rows, n_classes, out),
+    )
+
+
+@jit
+def cross_entropy_short_chunk(c: int, problem: Problem, row_loss: Array) -> None:
+    """The rows of chunk c."""
+    Z, targets, sample_weight, n_classes, label_smoothing = problem
+    n_rows = row_loss.size
     size = chunk_rows(n_rows)
-    for c in prange(ceil_div(n_rows, size)):
-        Z_T = logits_scratch(n_classes, Z.item)
-        result = np.empty(ROW_BLOCK, Z.item.dtype)
-        for first in range(c * size, min((c + 1) * size, n_rows), ROW_BLOCK):
-            count = min(ROW_BLOCK, n_rows - first)
-            load_block(Z, first, count, Z_T)
-            for g in range(groups(Z_T, count)):
-                lse = row.log_sum_exp(lanes(Z_T, g))
-                simd.store(lse, address_of(result) + g * VECTOR_BYTES)
-            for r in range(count):
-                store_item(out.item, out.address + (first + r) * out.row_stride, result[r])
+    Z_T = logits_scratch(n_classes, Z.item)
+    weights = np.empty(ROW_BLOCK, Z.item.dtype)
+    losses = np.empty(ROW_BLOCK, Z.item.dtype)
+    block_targets = targets_scratch(targets, n_classes, Z.item)
+    for first in range(c * size, min((c + 1) * size, n_rows), ROW_BLOCK):
+        count = min(ROW_BLOCK, n_rows - first)
+        load_block(Z, first, count, Z_T)
+        load_weights_and_targets(sample_weight, targets, first, count, weights, block_targets)
+        for g in range(groups(Z_T, count)):
+            t = lanes_of_targets(block_targets, g)
+            J = row.cross_entropy(lanes(Z_T, g), t, label_smoothing)
+            simd.store(J, address_of(losses) + g * VECTOR_BYTES)
+        for r in range(count):
+            row_loss[first + r] = weight_of(sample_weight, first + r) * losses[r]
 
 
-@parallel_jit
-def cross_entropy_short(
-    Z: Rows,
-    targets: Rows,
-    sample_weight: Rows,
-    n_classes: int,
-    label_smoothing: float,
-    row_loss: Array,  # (N,)
-) -> None:
+@jit_callable
+def cross_entropy_short(run: int, problem: Problem, row_loss: Array) -> None:
     """row_loss[n] = weight * J of row n."""
-    n_rows = row_loss.size
-    size = chunk_rows(n_rows)
-    for c in prange(ceil_div(n_rows, size)):
-        Z_T = logits_scratch(n_classes, Z.item)
-        weights = np.empty(ROW_BLOCK, Z.item.dtype)
-        losses = np.empty(ROW_BLOCK, Z.item.dtype)
-        block_targets = targets_scratch(targets, n_classes, Z.item)
-        for first in range(c * size, min((c + 1) * size, n_rows), ROW_BLOCK):
-            count = min(ROW_BLOCK, n_rows - first)
-            load_block(Z, first, count, Z_T)
-            load_weights_and_targets(sample_weight, targets, first, count, weights, block_targets)
-            for g in range(groups(Z_T, count)):
-                t = lanes_of_targets(block_targets, g)
-                J = row.cross_entropy(lanes(Z_T, g), t, label_smoothing)
-                simd.store(J, address_of(losses) + g * VECTOR_BYTES)
-            for r in range(count):
-                row_loss[first + r] = weight_of(sample_weight, first + r) * losses[r]
+    for_each(
+        run,
+        n_chunks(row_loss.size),
+        cross_entropy_short_chunk,
+        (problem, row_loss),
+    )
 
 
-@parallel_jit
-def cross_entropy_gradient_short(
-    Z: Rows,
-    targets: Rows,
-    sample_weight: Rows,
-    n_classes: int,
-    label_smoothing: float,
-    gradient_scale: float,
-    row_loss: Array,  # (N,)
-    dZ: Rows,  # (N, K)
+@jit
+def cross_entropy_gradient_short_chunk(
+    c: int, problem: Problem, scale: float, row_loss: Array, dZ: Rows
 ) -> None:
-    """row_loss[n] = weight * J and dZ[n] = gradient_scale * weight * (s P - T) of row n."""
+    """The rows of chunk c."""
+    Z, targets, sample_weight, n_classes, label_smoothing = problem
     n_rows = row_loss.size
     size = chunk_rows(n_rows)
-    for c in prange(ceil_div(n_rows, size)):
-        Z_T = logits_scratch(n_classes, Z.item)
-        weights = np.empty(ROW_BLOCK, Z.item.dtype)
-        losses = np.empty(ROW_BLOCK, Z.item.dtype)
-        block_targets = targets_scratch(targets, n_classes, Z.item)
-        for first in range(c * size, min((c + 1) * size, n_rows), ROW_BLOCK):
-            count = min(ROW_BLOCK, n_rows - first)
-            load_block(Z, first, count, Z_T)
-            load_weights_and_targets(sample_weight, targets, first, count, weights, block_targets)
-            weights *= weights.dtype.type(gradient_scale)
-            residuals(Z_T, block_targets, weights, label_smoothing, losses)
-            store_block(Z_T, first, count, dZ)
-            for r in range(count):
-                row_loss[first + r] = weight_of(sample_weight, first + r) * losses[r]
+    Z_T = logits_scratch(n_classes, Z.item)
+    weights = np.empty(ROW_BLOCK, Z.item.dtype)
+    losses = np.empty(ROW_BLOCK, Z.item.dtype)
+    block_targets = targets_scratch(targets, n_classes, Z.item)
+    for first in range(c * size, min((c + 1) * size, n_rows), ROW_BLOCK):
+        count = min(ROW_BLOCK, n_rows - first)
+        load_block(Z, first, count, Z_T)
+        load_weights_and_targets(sample_weight, targets, first, count, weights, block_targets)
+        weights *= weights.dtype.type(scale)
+        residuals(Z_T, block_targets, weights, label_smoothing, losses)
+        store_block(Z_T, first, count, dZ)
+        for r in range(count):
+            row_loss[first + r] = weight_of(sample_weight, first + r) * losses[r]
+
+
+@jit_callable
+def cross_entropy_gradient_short(
+    run: int, problem: Problem, scale: float, row_loss: Array, dZ: Rows
+) -> None:
+    """row_loss[n] = weight * J and dZ[n] = scale * weight * (s P - T) of row n."""
+    for_each(
+        run,
+        n_chunks(row_loss.size),
+        cross_entropy_gradient_short_chunk,
+        (problem, scale, row_loss, dZ),
+    )
 
 
 @jit
@@ -165,85 +212,115 @@ def finish_row(out: Rows, n: int, scratch: Array) -> None:
         store_row(scratch, n, out)
 
 
-@parallel_jit
-def softmax_long(Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+@jit
+def softmax_long_row(n: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+    """Row n."""
+    scratch = np.empty(n_classes, Z.item.dtype)
+    row.softmax(whole_row(Z, n, scratch), result_row(out, n, scratch))
+    finish_row(out, n, scratch)
+
+
+@jit_callable
+def softmax_long(run: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
     """out (N, K) = softmax of each row."""
-    for n in prange(n_rows):
-        scratch = np.empty(n_classes, Z.item.dtype)
-        row.softmax(whole_row(Z, n, scratch), result_row(out, n, scratch))
-        finish_row(out, n, scratch)
+    for_each(run, n_rows, softmax_long_row, (Z, n_rows, n_classes, out))
 
 
-@parallel_jit
-def log_softmax_long(Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+@jit
+def log_softmax_long_row(n: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+    """Row n."""
+    scratch = np.empty(n_classes, Z.item.dtype)
+    row.log_softmax(whole_row(Z, n, scratch), result_row(out, n, scratch))
+    finish_row(out, n, scratch)
+
+
+@jit_callable
+def log_softmax_long(run: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
     """out (N, K) = log-softmax of each row."""
-    for n in prange(n_rows):
-        scratch = np.empty(n_classes, Z.item.dtype)
-        row.log_softmax(whole_row(Z, n, scratch), result_row(out, n, scratch))
-        finish_row(out, n, scratch)
+    for_each(run, n_rows, log_softmax_long_row, (Z, n_rows, n_classes, out))
 
 
-@parallel_jit
-def log_sum_exp_long(Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+@jit
+def log_sum_exp_long_row(n: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+    """Row n."""
+    scratch = np.empty(n_classes, Z.item.dtype)
+    lse = row.log_sum_exp(whole_row(Z, n, scratch))
+    store_item(out.item, out.address + n * out.row_stride, simd.extract(lse, 0))
+
+
+@jit_callable
+def log_sum_exp_long(run: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
     """out (N, 1) = log-sum-exp of each row."""
-    for n in prange(n_rows):
-        scratch = np.empty(n_classes, Z.item.dtype)
-        lse = row.log_sum_exp(whole_row(Z, n, scratch))
-        store_item(out.item, out.address + n * out.row_stride, simd.extract(lse, 0))
+    for_each(run, n_rows, log_sum_exp_long_row, (Z, n_rows, n_classes, out))
 
 
-@parallel_jit
-def cross_entropy_long(
-    Z: Rows,
-    targets: Rows,
-    sample_weight: Rows,
-    n_classes: int,
-    label_smoothing: float,
-    row_loss: Array,  # (N,)
-) -> None:
+@jit
+def cross_entropy_long_row(n: int, problem: Problem, row_loss: Array) -> None:
+    """Row n."""
+    Z, targets, sample_weight, n_classes, label_smoothing = problem
+    scratch = np.empty(n_classes, Z.item.dtype)
+    t = row_targets(targets, n, row_targets_scratch(targets, n_classes, Z.item))
+    J = row.cross_entropy(whole_row(Z, n, scratch), t, label_smoothing)
+    row_loss[n] = weight_of(sample_weight, n) * simd.extract(J, 0)
+
+
+@jit_callable
+def cross_entropy_long(run: int, problem: Problem, row_loss: Array) -> None:
     """row_loss[n] = weight * J of row n."""
-    for n in prange(row_loss.size):
-        scratch = np.empty(n_classes, Z.item.dtype)
-        t = row_targets(targets, n, row_targets_scratch(targets, n_classes, Z.item))
-        J = row.cross_entropy(whole_row(Z, n, scratch), t, label_smoothing)
-        row_loss[n] = weight_of(sample_weight, n) * simd.extract(J, 0)
+    for_each(
+        run,
+        row_loss.size,
+        cross_entropy_long_row,
+        (problem, row_loss),
+    )
 
 
-@parallel_jit
-def cross_entropy_gradient_long(
-    Z: Rows,
-    targets: Rows,
-    sample_weight: Rows,
-    n_classes: int,
-    label_smoothing: float,
-    gradient_scale: float,
-    row_loss: Array,  # (N,)
-    dZ: Rows,  # (N, K)
+@jit
+def cross_entropy_gradient_long_row(
+    n: int, problem: Problem, scale: float, row_loss: Array, dZ: Rows
 ) -> None:
-    """row_loss[n] = weight * J and dZ[n] = gradient_scale * weight * (s P - T) of row n."""
-    for n in prange(row_loss.size):
-        scratch = np.empty(n_classes, Z.item.dtype)
-        t = row_targets(targets, n, row_targets_scratch(targets, n_classes, Z.item))
-        weight = weight_of(sample_weight, n)
-        scale = simd.splat(Z.item, weight * gradient_scale)
-        z, out = whole_row(Z, n, scratch), result_row(dZ, n, scratch)
-        J = row.cross_entropy_gradient(z, t, scale, label_smoothing, out)
-        row_loss[n] = weight * simd.extract(J, 0)
-        finish_row(dZ, n, scratch)
+    """Row n."""
+    Z, targets, sample_weight, n_classes, label_smoothing = problem
+    scratch = np.empty(n_classes, Z.item.dtype)
+    t = row_targets(targets, n, row_targets_scratch(targets, n_classes, Z.item))
+    weight = weight_of(sample_weight, n)
+    factor = simd.splat(Z.item, weight * scale)
+    z, out = whole_row(Z, n, scratch), result_row(dZ, n, scratch)
+    J = row.cross_entropy_gradient(z, t, factor, label_smoothing, out)
+    row_loss[n] = weight * simd.extract(J, 0)
+    finish_row(dZ, n, scratch)
 
 
-@parallel_jit
-def weighted_argmax(P: Rows, n_rows: int, weights: Array, out: Array) -> None:
+@jit_callable
+def cross_entropy_gradient_long(
+    run: int, problem: Problem, scale: float, row_loss: Array, dZ: Rows
+) -> None:
+    """row_loss[n] = weight * J and dZ[n] = scale * weight * (s P - T) of row n."""
+    for_each(
+        run,
+        row_loss.size,
+        cross_entropy_gradient_long_row,
+        (problem, scale, row_loss, dZ),
+    )
+
+
+@jit
+def weighted_argmax_row(n: int, P: Rows, n_rows: int, weights: Array, out: Array) -> None:
+    """Row n."""
+    row_address = P.address + n * P.row_stride
+    best = 0
+    most = load_product(P, row_address, weights, 0)
+    for k in range(1, weights.size):
+        value = load_product(P, row_address, weights, k)
+        if value > most:
+            best, most = k, value
+    out[n] = best
+
+
+@jit_callable
+def weighted_argmax(run: int, P: Rows, n_rows: int, weights: Array, out: Array) -> None:
     """out[n] = the first k with the largest P[n, k] * weights[k]."""
-    for n in prange(n_rows):
-        row_address = P.address + n * P.row_stride
-        best = 0
-        most = load_product(P, row_address, weights, 0)
-        for k in range(1, weights.size):
-            value = load_product(P, row_address, weights, k)
-            if value > most:
-                best, most = k, value
-        out[n] = best
+    for_each(run, n_rows, weighted_argmax_row, (P, n_rows, weights, out))
 
 
 @jit

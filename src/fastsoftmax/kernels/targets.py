@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.extending import overload
 
 from fastsoftmax.kernels import simd
-from fastsoftmax.kernels._jit import jit
+from fastsoftmax.kernels._jit import jit, overload
 from fastsoftmax.kernels.layout import ClassPerLane, class_numbers, load_classes
 from fastsoftmax.kernels.memory import Array, Rows, load_item, load_row
 from fastsoftmax.kernels.vector_ir import Vector

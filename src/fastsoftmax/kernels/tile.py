@@ -3,8 +3,9 @@
 C[i, :] += sum over p of A[i, p] * B[p, :], for up to `MAX_ROWS` rows i and two vectors' width of
 columns. The accumulators start from zero and stay in registers for the whole sum, which bounds the
 rounding error of long sums too; each step loads two vectors of B and broadcasts one number of A
-per row. Logits: A = W' , B = X', sum over features. Gradient:
-A = residuals', B = X, sum over rows. Loops around the tile are portable; only `MAX_ROWS` is tuned.
+per row. Logits: A = W', B = X', sum over features. Gradient: A = residuals', B = X, sum over rows.
+Both lay A out alike, in groups of A_GROUP terms, so that one piece of code serves both: it is what
+takes longest to compile. Loops around the tile are portable; only `MAX_ROWS` is tuned.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastsoftmax.kernels._jit import jit
+from fastsoftmax.kernels.blocks import ROW_BLOCK
+from fastsoftmax.kernels.memory import Array
 from fastsoftmax.kernels.vector_ir import (
     VECTOR_BYTES,
     call,
@@ -34,19 +38,42 @@ MAX_ROWS = {64: 14, 32: 6, 16: 6}[VECTOR_BYTES]
 TILE_VECTORS = 2
 TILE_BYTES = TILE_VECTORS * VECTOR_BYTES
 
+# Terms of A that lie together: A is (groups, rows, A_GROUP), its last group as long as the others.
+# The residuals of a block of rows are one such group.
+A_GROUP = ROW_BLOCK
+
 CACHE_LINE = 64
 
 _WORD = ir.IntType(64)
 
 
-@intrinsic(prefer_literal=True)
+@jit
 def multiply_add(
+    item: Array,
+    n_rows: int,
+    A: int,
+    B: int,
+    B_stride: int,
+    C: int,
+    C_row_stride: int,
+    n_terms: int,
+    ahead: int,
+) -> None:
+    """C (n_rows, 2 vectors) += A (n_rows, n_terms) B (n_terms, 2 vectors).
+
+    A, B, C are addresses, strides are in bytes. 1 <= n_rows <= MAX_ROWS; n_terms may be 0. Each
+    step also asks for the next cache line from `ahead` on, which need not be readable: memory that
+    is wanted soon arrives while the tile computes.
+    """
+    _multiply_add(item, n_rows, A, B, B_stride, C, C_row_stride, n_terms, ahead)
+
+
+@intrinsic
+def _multiply_add(
     typing_context: Any,
     item: Any,
     n_rows: Any,
     A: Any,
-    A_row_items: Any,
-    A_stride: Any,
     B: Any,
     B_stride: Any,
     C: Any,
@@ -54,18 +81,11 @@ def multiply_add(
     n_terms: Any,
     ahead: Any,
 ) -> Any:
-    """C (n_rows, 2 vectors) += A (n_rows, n_terms) B (n_terms, 2 vectors).
-
-    A, B, C are addresses and strides are in bytes, but for the literal that says how many items
-    A's rows are apart. 1 <= n_rows <= MAX_ROWS; n_terms may be 0. Each step also asks for the
-    next cache line from `ahead` on, which need not be readable: memory that is wanted soon arrives
-    while the tile computes.
-    """
     vector = llvm_vector(native(item.dtype))
-    A_row_bytes = A_row_items.literal_value * item.dtype.bitwidth // 8
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        _, n_rows_, A_, _, A_stride_, B_, B_stride_, C_, C_row_stride_, n_terms_, ahead_ = arguments
+        _, n_rows_, A_, B_, B_stride_, C_, C_row_stride_, n_terms_, ahead_ = arguments
+        builder.function.attributes.add("noinline")  # compiled once for both products
         start = builder.block
         end = builder.append_basic_block("tile.end")
         cases = []
@@ -73,8 +93,8 @@ def multiply_add(
             block = builder.append_basic_block(f"tile.{rows}")
             cases.append(block)
             builder.position_at_end(block)
-            strides = (A_row_bytes, A_stride_, B_stride_, C_row_stride_)
-            _emit_rows(builder, vector, rows, (A_, B_, C_, ahead_), strides, n_terms_, end)
+            addresses = (A_, B_, C_, ahead_)
+            _emit_rows(builder, vector, rows, addresses, B_stride_, C_row_stride_, n_terms_, end)
         builder.position_at_end(start)
         switch = builder.switch(n_rows_, end)
         for rows, block in enumerate(cases, 1):
@@ -82,12 +102,7 @@ def multiply_add(
         builder.position_at_end(end)
         return context.get_dummy_value()
 
-    word = types.intp
-    row_items = types.literal(A_row_items.literal_value)
-    return (
-        types.void(item, word, word, row_items, word, word, word, word, word, word, word),
-        codegen,
-    )
+    return types.void(item, *[types.intp] * 8), codegen
 
 
 def prefetch(builder: ir.IRBuilder, address: Any) -> None:
@@ -104,13 +119,14 @@ def _emit_rows(
     vector: ir.VectorType,
     rows: int,
     addresses: tuple[Any, Any, Any, Any],
-    strides: tuple[int, Any, Any, Any],
+    B_stride: Any,
+    C_row_stride: Any,
     n_terms: Any,
     end: Any,
 ) -> None:
     """The tile for one number of rows: sum over the terms, then add the sums to C."""
     A, B, C, ahead = addresses
-    A_row_stride, A_stride, B_stride, C_row_stride = strides
+    item_bytes = VECTOR_BYTES // vector.count
 
     def offset(base: Any, amount: int) -> Any:
         return builder.add(base, _WORD(amount)) if amount else base
@@ -121,44 +137,51 @@ def _emit_rows(
     columns = range(TILE_VECTORS)
     zeros = [constant(vector, 0.0)] * (rows * TILE_VECTORS)
     before = builder.block
-    head = builder.append_basic_block("tile.head")
-    body = builder.append_basic_block("tile.body")
+    next_group = builder.append_basic_block("tile.next_group")
+    group = builder.append_basic_block("tile.group")
+    term = builder.append_basic_block("tile.term")
+    group_done = builder.append_basic_block("tile.group_done")
     done = builder.append_basic_block("tile.done")
-    builder.branch(head)
+    builder.branch(next_group)
 
-    builder.position_at_end(head)
-    left = builder.phi(_WORD)
-    a = builder.phi(_WORD)
-    b = builder.phi(_WORD)
-    line = builder.phi(_WORD)
-    totals = [builder.phi(vector) for _ in zeros]
-    builder.cbranch(builder.icmp_signed(">", left, _WORD(0)), body, done)
+    def phis(count: int) -> list[Any]:
+        return [builder.phi(_WORD) for _ in range(count)] + [builder.phi(vector) for _ in zeros]
 
-    builder.position_at_end(body)
+    builder.position_at_end(next_group)
+    left, group_A, *group_state = phis(4)
+    builder.cbranch(builder.icmp_signed(">", left, _WORD(0)), group, done)
+
+    builder.position_at_end(group)
+    some_left = builder.icmp_signed("<", left, _WORD(A_GROUP))
+    stop = builder.mul(builder.select(some_left, left, _WORD(A_GROUP)), _WORD(item_bytes))
+    builder.branch(term)
+
+    builder.position_at_end(term)
+    place, b, line, *totals = phis(3)
+    a = builder.add(group_A, place)
     B_vectors = [load_value(builder, offset(b, j * VECTOR_BYTES), vector) for j in columns]
     new = []
     for i in range(rows):
-        factor = load_value(builder, offset(a, i * A_row_stride), vector.element)
+        factor = load_value(builder, offset(a, i * A_GROUP * item_bytes), vector.element)
         spread = splat_value(builder, vector, factor)
         for j in columns:
             terms = [spread, B_vectors[j], totals[i * TILE_VECTORS + j]]
             new.append(call(builder, f"llvm.fmuladd.{suffix(vector)}", vector, terms))
     prefetch(builder, line)
-    next_line = builder.add(line, _WORD(CACHE_LINE))
-    next_left = builder.sub(left, _WORD(1))
-    next_a, next_b = builder.add(a, A_stride), builder.add(b, B_stride)
-    builder.branch(head)
+    next_place = builder.add(place, _WORD(item_bytes))
+    new = [builder.add(b, B_stride), builder.add(line, _WORD(CACHE_LINE)), *new]
+    builder.cbranch(builder.icmp_signed("<", next_place, stop), term, group_done)
+    _connect([place, b, line, *totals], group, [_WORD(0), *group_state])
+    _connect([place, b, line, *totals], term, [next_place, *new])
 
-    for phi, first, following in (
-        (left, n_terms, next_left),
-        (a, A, next_a),
-        (b, B, next_b),
-        (line, ahead, next_line),
-        *zip(totals, zeros, new, strict=True),
-    ):
-        phi.add_incoming(first, before)
-        phi.add_incoming(following, body)
+    builder.position_at_end(group_done)
+    fewer = builder.sub(left, _WORD(A_GROUP))
+    next_A = offset(group_A, rows * A_GROUP * item_bytes)
+    builder.branch(next_group)
+    _connect([left, group_A, *group_state], before, [n_terms, A, B, ahead, *zeros])
+    _connect([left, group_A, *group_state], group_done, [fewer, next_A, *new])
 
+    totals = group_state[2:]
     builder.position_at_end(done)
     for i, c in enumerate(C_rows):
         for j in columns:
@@ -166,3 +189,9 @@ def _emit_rows(
             old = load_value(builder, address, vector)
             store_value(builder, builder.fadd(old, totals[i * TILE_VECTORS + j]), address)
     builder.branch(end)
+
+
+def _connect(phis: list[Any], block: Any, values: list[Any]) -> None:
+    """What each variable of a loop is when it is entered from `block`."""
+    for phi, value in zip(phis, values, strict=True):
+        phi.add_incoming(value, block)
