@@ -17,6 +17,13 @@ def apply_exp(x, out):
 
 
 @numba.njit
+def apply_exp_down(x, out):
+    for address in range(0, x.size * x.itemsize, vector_ir.VECTOR_BYTES):
+        v = simd.load(x, simd.address_of(x) + address)
+        simd.store(vmath.exp_down(v), simd.address_of(out) + address)
+
+
+@numba.njit
 def apply_log(x, out):
     for address in range(0, x.size * x.itemsize, vector_ir.VECTOR_BYTES):
         v = simd.load(x, simd.address_of(x) + address)
@@ -72,6 +79,25 @@ def test_exp_of_special_values(dtype):
     x = np.array([0, -0.0, -np.inf, np.inf, np.nan, below, -1e30, above, 1e30], dtype)
     np.testing.assert_array_equal(
         evaluate(apply_exp, x), np.array([1, 1, 0, np.inf, np.nan, 0, 0, np.inf, np.inf], dtype)
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exp_down(dtype):
+    rng = np.random.default_rng(2)
+    lowest = np.log(float(np.finfo(dtype).smallest_subnormal))
+    x = np.concatenate(
+        [
+            rng.uniform(lowest, 0, 3000),
+            -np.exp(rng.uniform(-40, 2, 1000)),
+            np.arange(-60, 0) * np.log(2) / 2,  # where n changes
+        ]
+    ).astype(dtype)
+    assert errors_in_ulp(x, evaluate(apply_exp_down, x), mpmath.exp).max() <= LARGEST_ERROR
+    x = np.array([0, -0.0, -np.inf, np.inf, np.nan, lowest - 1, -1e30, 1e30], dtype)
+    x[4:5].view(f"u{x.itemsize}")[:] |= 0x1FF  # a NaN with a payload where an exponent is made
+    np.testing.assert_array_equal(
+        evaluate(apply_exp_down, x), np.array([1, 1, 0, 1, np.nan, 0, 0, 1], dtype)
     )
 
 

@@ -53,7 +53,7 @@ def _map_rows(short: Kernel, long: Kernel, Z: Any, axis: Axis, out: Any) -> Arra
     if not is_view or (not in_place and np.may_share_memory(target, Z)):
         target = np.empty((n_rows, n_classes), Z.dtype)
         is_view = False
-    kernel = short if n_classes <= rowwise.SHORT_ROW else long
+    kernel = short if rowwise.is_short(n_classes, Z.itemsize) else long
     launch(kernel, check.as_rows(source), n_rows, n_classes, check.as_rows(target))
     if not is_view:
         result.transpose(order)[...] = target.reshape(result.transpose(order).shape)
@@ -149,7 +149,7 @@ def logsumexp(Z: npt.ArrayLike, axis: Axis = -1, out: Array | None = None) -> An
     elif n_rows:
         source = Z.transpose(order).reshape(n_rows, n_classes)
         target = np.empty((n_rows, 1), Z.dtype)
-        short = n_classes <= rowwise.SHORT_ROW
+        short = rowwise.is_short(n_classes, Z.itemsize)
         kernel = rowwise.log_sum_exp_short if short else rowwise.log_sum_exp_long
         launch(kernel, check.as_rows(source), n_rows, n_classes, check.as_rows(target))
         result[...] = target.reshape(shape)
@@ -231,7 +231,7 @@ def cross_entropy(
     )
     losses = np.empty(Z.shape[0], np.float64)
     if losses.size:
-        short = Z.shape[1] <= rowwise.SHORT_ROW
+        short = rowwise.is_short(Z.shape[1], Z.itemsize)
         launch(
             rowwise.cross_entropy_short if short else rowwise.cross_entropy_long,
             _problem(Z, targets, weight, smoothing),
@@ -275,7 +275,7 @@ def cross_entropy_and_gradient(
     losses = np.empty(Z.shape[0], np.float64)
     dZ = np.empty(Z.shape, Z.dtype)
     if losses.size:
-        short = Z.shape[1] <= rowwise.SHORT_ROW
+        short = rowwise.is_short(Z.shape[1], Z.itemsize)
         launch(
             rowwise.cross_entropy_gradient_short if short else rowwise.cross_entropy_gradient_long,
             _problem(Z, targets, weight, smoothing),

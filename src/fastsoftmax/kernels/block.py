@@ -15,7 +15,15 @@ from fastsoftmax.kernels import row, simd
 from fastsoftmax.kernels._jit import jit, jit_inline, overload
 from fastsoftmax.kernels.blocks import ROW_BLOCK
 from fastsoftmax.kernels.layout import RowPerLane
-from fastsoftmax.kernels.memory import Array, Rows, load_item, load_rows, store_item
+from fastsoftmax.kernels.memory import (
+    CACHE_LINE,
+    Array,
+    Rows,
+    load_item,
+    load_rows,
+    prefetch,
+    store_item,
+)
 from fastsoftmax.kernels.products import logits
 from fastsoftmax.kernels.simd import address_of
 from fastsoftmax.kernels.targets import weight_of
@@ -207,6 +215,9 @@ def load_block(Z: Rows, first: int, n_rows: int, Z_T: Array) -> None:
             source = Z.address + (first + r) * Z.row_stride
             count = max(min(n_rows - r, per_group), 0)
             target = address_of(Z_T) + g * VECTOR_BYTES
+            # sixteen rows at once are more streams than the hardware follows
+            for ahead in range(0, per_group * Z.row_stride, CACHE_LINE):
+                prefetch(source + per_group * Z.row_stride + ahead)
             transpose_rows(Z_T, source, Z.row_stride, count, n_classes, target, stride)
         return
     for k in range(n_classes):

@@ -23,6 +23,7 @@ from fastsoftmax.kernels.block import (
     groups,
     lanes,
     lanes_of_targets,
+    lies_ready,
     load_weights_and_targets,
     logits_of_block,
     residuals,
@@ -149,14 +150,20 @@ def add_slab(
     class_slabs = ceil_div(n_tiles, SLAB_TILES)
     width = tile_width(G_T)
     d = slab // class_slabs * width
-    columns = np.zeros((n_rows, width), G_T.dtype)
-    load_rows(skip_columns(X, d), start, columns[:, : min(width, n_features - d)])
+    in_place = lies_ready(X, G_T) and d + width <= n_features
+    columns = np.zeros((0 if in_place else n_rows, width), G_T.dtype)
+    rows, stride = address_of(columns), TILE_BYTES
+    if in_place:
+        rows, stride = X.address + start * X.row_stride + d * G_T.itemsize, X.row_stride
+    else:
+        load_rows(skip_columns(X, d), start, columns[:, : min(width, n_features - d)])
     first_tile = slab % class_slabs * SLAB_TILES
     for t in range(first_tile, min(first_tile + SLAB_TILES, n_tiles)):
         for r in range(0, n_rows, ROW_BLOCK):
-            rows = address_of(columns) + r * TILE_BYTES
+            block = rows + r * stride
             count = min(ROW_BLOCK, n_rows - r)
-            add_gradient_tile(rows, TILE_BYTES, count, d, t, Z_T[r // ROW_BLOCK], G_T, rows)
+            add_gradient_tile(block, stride, count, d, t, Z_T[r // ROW_BLOCK], G_T, block)
+    columns[:, 0] = 0  # keeps the scratch alive up to here: an address alone would not
 
 
 @jit_callable

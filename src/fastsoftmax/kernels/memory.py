@@ -14,11 +14,14 @@ from typing import Any, NamedTuple
 import numpy.typing as npt
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastsoftmax.kernels._jit import jit
 
 Array = npt.NDArray[Any]
+
+CACHE_LINE = 64
 
 
 class Rows(NamedTuple):
@@ -55,6 +58,26 @@ def store_item(typing_context: Any, item: Any, address: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(item, types.intp, value), codegen
+
+
+@intrinsic
+def prefetch(typing_context: Any, address: Any) -> Any:
+    """Ask for a cache line, for reading, into the second-level cache; any address will do."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        emit_prefetch(builder, arguments[0])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), codegen
+
+
+def emit_prefetch(builder: ir.IRBuilder, address: Any) -> None:
+    """The instruction behind `prefetch`, for intrinsics that emit whole loops."""
+    byte = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, *[ir.IntType(32)] * 3])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    read, locality, data = (ir.Constant(ir.IntType(32), value) for value in (0, 2, 1))
+    builder.call(function, [builder.inttoptr(address, byte), read, locality, data])
 
 
 @jit

@@ -12,9 +12,9 @@ import numpy as np
 
 from fastsoftmax.kernels._jit import jit, jit_also, jit_callable, jit_inline
 from fastsoftmax.kernels.blocks import FEATURE_BLOCK, ROW_BLOCK, ceil_div
-from fastsoftmax.kernels.memory import Array, Rows, load_item
+from fastsoftmax.kernels.memory import CACHE_LINE, Array, Rows, load_item
 from fastsoftmax.kernels.simd import address_of, load_first, store
-from fastsoftmax.kernels.tile import A_GROUP, CACHE_LINE, MAX_ROWS, TILE_BYTES, multiply_add
+from fastsoftmax.kernels.tile import A_GROUP, MAX_ROWS, TILE_BYTES, multiply_add
 from fastsoftmax.kernels.transpose import transpose_rows
 from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
 

@@ -82,7 +82,7 @@ def rest_of_exponentials(z: Any, shift: Any) -> Any:
         for i in range(start, min(start + CHAIN, n_vectors(z))):
             d = load_classes(z, i, NEGATIVE_INFINITY) - shift
             top = d == zero
-            part += simd.select(top, zero, vmath.exp(d))
+            part += simd.select(top, zero, vmath.exp_down(d))
             ties += simd.select(top, one, zero)
         q, carry = add_carried(q, carry, part)
     return sum_of_row(z, q) + (sum_of_row(z, ties) - 1)
@@ -98,7 +98,7 @@ def exponentials(z: Any, shift: Any, out: Any) -> Any:
         for i in range(start, min(start + CHAIN, n_vectors(z))):
             d = load_classes(z, i, NEGATIVE_INFINITY) - shift
             top = d == zero
-            e = vmath.exp(d)
+            e = vmath.exp_down(d)
             store_classes(out, i, e)
             part += simd.select(top, zero, e)
             ties += simd.select(top, one, zero)

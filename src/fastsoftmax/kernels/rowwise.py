@@ -25,7 +25,7 @@ from fastsoftmax.kernels.block import (
     store_block,
     targets_scratch,
 )
-from fastsoftmax.kernels.blocks import ROW_BLOCK, chunk_rows, n_chunks
+from fastsoftmax.kernels.blocks import ROW_BLOCK, ceil_div, chunk_rows, n_chunks
 from fastsoftmax.kernels.layout import ClassPerLane
 from fastsoftmax.kernels.memory import Array, Rows, load_item, load_row, store_item, store_row
 from fastsoftmax.kernels.parallel import for_each
@@ -33,10 +33,19 @@ from fastsoftmax.kernels.simd import address_of
 from fastsoftmax.kernels.targets import row_targets, row_targets_scratch, weight_of
 from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
 
-# Up to this many classes rows are transposed. In turns on 6 million logits, `_long` took 8 times
-# as long as `_short` for K = 10, 1.9 for 100 and 1.2 for 400 in float32 (softmax), 1.0 for 400 in
-# float64; from K = 2000 on it was the faster one.
-SHORT_ROW = 400
+# Up to this many vectors' width of classes rows are transposed. In turns on 6 million logits,
+# `_long` took for K = 100, 200, 400, 1000 in float32 2.6, 1.3, 1.0, 0.8 times as long as `_short`
+# (softmax), in float64 for K = 64, 128, 200, 400 1.4, 0.9, 0.7, 0.7 times; of cross-entropy and
+# gradient 3.0, 1.8, 1.2, 1.0 and 1.6, 1.2, 1.0, 0.9. A vector has 16 and 8 lanes there.
+SHORT_VECTORS = 20
+
+# Logits of a task of long rows: enough to spread the cost of a task.
+PART_LOGITS = 16384
+
+
+def is_short(n_classes: int, itemsize: int) -> bool:
+    """Whether rows are few enough classes long to be transposed."""
+    return n_classes * itemsize <= SHORT_VECTORS * VECTOR_BYTES
 
 
 class Problem(NamedTuple):
@@ -213,55 +222,76 @@ def finish_row(out: Rows, n: int, scratch: Array) -> None:
 
 
 @jit
-def softmax_long_row(n: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
-    """Row n."""
+def part_rows(n_classes: int) -> int:
+    """Rows of a part, which share scratch and are done in one task."""
+    return ceil_div(PART_LOGITS, n_classes)
+
+
+@jit
+def n_parts(n_rows: int, n_classes: int) -> int:
+    """Parts of long rows."""
+    return ceil_div(n_rows, part_rows(n_classes))
+
+
+@jit
+def softmax_long_part(p: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+    """The rows of part p."""
     scratch = np.empty(n_classes, Z.item.dtype)
-    row.softmax(whole_row(Z, n, scratch), result_row(out, n, scratch))
-    finish_row(out, n, scratch)
+    size = part_rows(n_classes)
+    for n in range(p * size, min((p + 1) * size, n_rows)):
+        row.softmax(whole_row(Z, n, scratch), result_row(out, n, scratch))
+        finish_row(out, n, scratch)
 
 
 @jit_callable
 def softmax_long(run: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
     """out (N, K) = softmax of each row."""
-    for_each(run, n_rows, softmax_long_row, (Z, n_rows, n_classes, out))
+    for_each(run, n_parts(n_rows, n_classes), softmax_long_part, (Z, n_rows, n_classes, out))
 
 
 @jit
-def log_softmax_long_row(n: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
-    """Row n."""
+def log_softmax_long_part(p: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+    """The rows of part p."""
     scratch = np.empty(n_classes, Z.item.dtype)
-    row.log_softmax(whole_row(Z, n, scratch), result_row(out, n, scratch))
-    finish_row(out, n, scratch)
+    size = part_rows(n_classes)
+    for n in range(p * size, min((p + 1) * size, n_rows)):
+        row.log_softmax(whole_row(Z, n, scratch), result_row(out, n, scratch))
+        finish_row(out, n, scratch)
 
 
 @jit_callable
 def log_softmax_long(run: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
     """out (N, K) = log-softmax of each row."""
-    for_each(run, n_rows, log_softmax_long_row, (Z, n_rows, n_classes, out))
+    for_each(run, n_parts(n_rows, n_classes), log_softmax_long_part, (Z, n_rows, n_classes, out))
 
 
 @jit
-def log_sum_exp_long_row(n: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
-    """Row n."""
+def log_sum_exp_long_part(p: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
+    """The rows of part p."""
     scratch = np.empty(n_classes, Z.item.dtype)
-    lse = row.log_sum_exp(whole_row(Z, n, scratch))
-    store_item(out.item, out.address + n * out.row_stride, simd.extract(lse, 0))
+    size = part_rows(n_classes)
+    for n in range(p * size, min((p + 1) * size, n_rows)):
+        lse = row.log_sum_exp(whole_row(Z, n, scratch))
+        store_item(out.item, out.address + n * out.row_stride, simd.extract(lse, 0))
 
 
 @jit_callable
 def log_sum_exp_long(run: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
     """out (N, 1) = log-sum-exp of each row."""
-    for_each(run, n_rows, log_sum_exp_long_row, (Z, n_rows, n_classes, out))
+    for_each(run, n_parts(n_rows, n_classes), log_sum_exp_long_part, (Z, n_rows, n_classes, out))
 
 
 @jit
-def cross_entropy_long_row(n: int, problem: Problem, row_loss: Array) -> None:
-    """Row n."""
+def cross_entropy_long_part(p: int, problem: Problem, row_loss: Array) -> None:
+    """The rows of part p."""
     Z, targets, sample_weight, n_classes, label_smoothing = problem
     scratch = np.empty(n_classes, Z.item.dtype)
-    t = row_targets(targets, n, row_targets_scratch(targets, n_classes, Z.item))
-    J = row.cross_entropy(whole_row(Z, n, scratch), t, label_smoothing)
-    row_loss[n] = weight_of(sample_weight, n) * simd.extract(J, 0)
+    t_scratch = row_targets_scratch(targets, n_classes, Z.item)
+    size = part_rows(n_classes)
+    for n in range(p * size, min((p + 1) * size, row_loss.size)):
+        t = row_targets(targets, n, t_scratch)
+        J = row.cross_entropy(whole_row(Z, n, scratch), t, label_smoothing)
+        row_loss[n] = weight_of(sample_weight, n) * simd.extract(J, 0)
 
 
 @jit_callable
@@ -269,26 +299,29 @@ def cross_entropy_long(run: int, problem: Problem, row_loss: Array) -> None:
     """row_loss[n] = weight * J of row n."""
     for_each(
         run,
-        row_loss.size,
-        cross_entropy_long_row,
+        n_parts(row_loss.size, problem.n_classes),
+        cross_entropy_long_part,
         (problem, row_loss),
     )
 
 
 @jit
-def cross_entropy_gradient_long_row(
-    n: int, problem: Problem, scale: float, row_loss: Array, dZ: Rows
+def cross_entropy_gradient_long_part(
+    p: int, problem: Problem, scale: float, row_loss: Array, dZ: Rows
 ) -> None:
-    """Row n."""
+    """The rows of part p."""
     Z, targets, sample_weight, n_classes, label_smoothing = problem
     scratch = np.empty(n_classes, Z.item.dtype)
-    t = row_targets(targets, n, row_targets_scratch(targets, n_classes, Z.item))
-    weight = weight_of(sample_weight, n)
-    factor = simd.splat(Z.item, weight * scale)
-    z, out = whole_row(Z, n, scratch), result_row(dZ, n, scratch)
-    J = row.cross_entropy_gradient(z, t, factor, label_smoothing, out)
-    row_loss[n] = weight * simd.extract(J, 0)
-    finish_row(dZ, n, scratch)
+    t_scratch = row_targets_scratch(targets, n_classes, Z.item)
+    size = part_rows(n_classes)
+    for n in range(p * size, min((p + 1) * size, row_loss.size)):
+        t = row_targets(targets, n, t_scratch)
+        weight = weight_of(sample_weight, n)
+        factor = simd.splat(Z.item, weight * scale)
+        z, out = whole_row(Z, n, scratch), result_row(dZ, n, scratch)
+        J = row.cross_entropy_gradient(z, t, factor, label_smoothing, out)
+        row_loss[n] = weight * simd.extract(J, 0)
+        finish_row(dZ, n, scratch)
 
 
 @jit_callable
@@ -298,8 +331,8 @@ def cross_entropy_gradient_long(
     """row_loss[n] = weight * J and dZ[n] = scale * weight * (s P - T) of row n."""
     for_each(
         run,
-        row_loss.size,
-        cross_entropy_gradient_long_row,
+        n_parts(row_loss.size, problem.n_classes),
+        cross_entropy_gradient_long_part,
         (problem, scale, row_loss, dZ),
     )
 

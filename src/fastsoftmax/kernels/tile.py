@@ -14,12 +14,11 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastsoftmax.kernels._jit import jit
 from fastsoftmax.kernels.blocks import ROW_BLOCK
-from fastsoftmax.kernels.memory import Array
+from fastsoftmax.kernels.memory import CACHE_LINE, Array, emit_prefetch
 from fastsoftmax.kernels.vector_ir import (
     VECTOR_BYTES,
     call,
@@ -41,8 +40,6 @@ TILE_BYTES = TILE_VECTORS * VECTOR_BYTES
 # Terms of A that lie together: A is (groups, rows, A_GROUP), its last group as long as the others.
 # The residuals of a block of rows are one such group.
 A_GROUP = ROW_BLOCK
-
-CACHE_LINE = 64
 
 _WORD = ir.IntType(64)
 
@@ -105,15 +102,6 @@ def _multiply_add(
     return types.void(item, *[types.intp] * 8), codegen
 
 
-def prefetch(builder: ir.IRBuilder, address: Any) -> None:
-    """Ask for a cache line, for reading, into the second-level cache."""
-    byte = ir.IntType(8).as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [byte, *[ir.IntType(32)] * 3])
-    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    read, locality, data = (ir.Constant(ir.IntType(32), value) for value in (0, 2, 1))
-    builder.call(function, [builder.inttoptr(address, byte), read, locality, data])
-
-
 def _emit_rows(
     builder: ir.IRBuilder,
     vector: ir.VectorType,
@@ -167,7 +155,7 @@ def _emit_rows(
         for j in columns:
             terms = [spread, B_vectors[j], totals[i * TILE_VECTORS + j]]
             new.append(call(builder, f"llvm.fmuladd.{suffix(vector)}", vector, terms))
-    prefetch(builder, line)
+    emit_prefetch(builder, line)
     next_place = builder.add(place, _WORD(item_bytes))
     new = [builder.add(b, B_stride), builder.add(line, _WORD(CACHE_LINE)), *new]
     builder.cbranch(builder.icmp_signed("<", next_place, stop), term, group_done)
