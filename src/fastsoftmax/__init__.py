@@ -22,11 +22,14 @@ from fastsoftmax.functional import (
 )
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.threads import num_threads, set_num_threads
-from fastsoftmax.training import SGDResult, fit_sgd
+from fastsoftmax.training import DivergenceError, Epoch, SGDResult, TrainingInterrupted, fit_sgd
 
 __all__ = [
+    "DivergenceError",
+    "Epoch",
     "SGDResult",
     "SoftmaxModel",
+    "TrainingInterrupted",
     "__version__",
     "binary_to_softmax",
     "cross_entropy",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numba
 
-from fastsoftmax.kernels.parallel import in_parallel
+from fastsoftmax.kernels.parallel import in_parallel, one_by_one
 
 _requested: int | None = None
 
@@ -66,15 +66,30 @@ def num_threads(n: int | None) -> Iterator[None]:
         set_num_threads(previous)
 
 
-def launch(kernel: Callable[..., None], *arguments: Any) -> None:
-    """Run a kernel on this library's threads; Numba's own setting is as before when it returns."""
-    if _requested is None:
-        kernel(in_parallel(), *arguments)
+def launch(kernel: Callable[..., None], *arguments: Any, parallel: bool = True) -> None:
+    """Run a kernel on this library's threads; Numba's own setting is as before when it returns.
+
+    The bits are the same with `parallel` and without.
+    """
+    if not parallel:
+        kernel(one_by_one(), *arguments)
         return
     run = in_parallel()
+    if _requested is None:
+        kernel(run, *arguments)
+        return
     previous = numba.get_num_threads()
     numba.set_num_threads(_requested)
     try:
         kernel(run, *arguments)
     finally:
         numba.set_num_threads(previous)
+
+
+def threads_pay(flops: float) -> bool:
+    """Whether waking threads costs less than they save on so many operations."""
+    if (_requested or numba.get_num_threads()) == 1:
+        return False
+    in_parallel()  # chooses the layer
+    slow = numba.threading_layer() == "workqueue"  # 140 us a launch, 1.5 with the others
+    return flops > (1e8 if slow else 1e6)

@@ -55,6 +55,17 @@ def compute_dtype(array: Array) -> np.dtype[Any]:
     return np.dtype(np.float32 if narrow else np.float64)
 
 
+def compute_type(value: Any, name: str) -> np.dtype[Any]:
+    """float32 or float64, by any of their names."""
+    try:
+        dtype: np.dtype[Any] = np.dtype(value)
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype not in _COMPUTE_DTYPES:
+        raise ValueError(f"{name} must be float32 or float64, got {value!r}")
+    return dtype
+
+
 def convertible(array: Array, dtype: np.dtype[Any]) -> Array:
     """`array` itself if kernels can read its items, else a copy in `dtype`."""
     return array if array.dtype in _COMPUTE_DTYPES else array.astype(dtype)
@@ -161,16 +172,36 @@ def choice(value: Any, name: str, allowed: tuple[str, ...]) -> str:
     return str(value)
 
 
-def number(value: Any, name: str, low: float, high: float = math.inf) -> float:
-    """A finite real number in [low, high]."""
+def flag(value: Any, name: str) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def feature_names(value: Any, n_features: int) -> tuple[str, ...] | None:
+    """A name for each feature, or None."""
+    if value is None:
+        return None
+    names = tuple(map(str, value))
+    if len(names) != n_features:
+        raise ValueError(f"feature_names must hold {n_features} names, got {len(names)}")
+    return names
+
+
+def number(
+    value: Any, name: str, low: float, high: float = math.inf, *, below: bool = False
+) -> float:
+    """A finite real number in [low, high], or in [low, high) with `below`."""
     if isinstance(value, (bool, np.bool_, str, bytes)) or np.ndim(value) != 0:
         raise TypeError(f"{name} must be a number, got {value!r}")
     try:
         result = float(value)
     except TypeError:
         raise TypeError(f"{name} must be a number, got {type(value).__name__}") from None
-    if not (low <= result <= high and math.isfinite(result)):
-        bounds = f"in [{low:g}, {high:g}]" if math.isfinite(high) else f"at least {low:g}"
+    if not (low <= result <= high and math.isfinite(result)) or (below and result == high):
+        end = ")" if below else "]"
+        bounds = f"in [{low:g}, {high:g}{end}" if math.isfinite(high) else f"at least {low:g}"
         raise ValueError(f"{name} must be {bounds} and finite, got {value!r}")
     return result
 
@@ -204,12 +235,17 @@ def output(out: Any, shape: tuple[int, ...], dtype: Any) -> Array:
     return out
 
 
-def raise_non_finite(what: str, dtype: np.dtype[Any], **arrays: Array) -> NoReturn:
-    """Name the first cell of the 1-D and 2-D `arrays` that is not finite; else an overflow."""
+def raise_if_non_finite(**arrays: Array) -> None:
+    """Name the first cell of the 1-D and 2-D `arrays` that is not finite, if there is one."""
     for name, array in arrays.items():
         for first in range(0, len(array), _SCAN_ROWS):
             bad = np.argwhere(~np.isfinite(array[first : first + _SCAN_ROWS]))
             if bad.size:
                 cell = (int(bad[0][0]) + first, *(int(i) for i in bad[0][1:]))
                 raise ValueError(f"{name}{list(cell)} is {array[cell]}; {name} must be finite")
+
+
+def raise_non_finite(what: str, dtype: np.dtype[Any], **arrays: Array) -> NoReturn:
+    """As `raise_if_non_finite`; if all are finite, say that `what` overflows."""
+    raise_if_non_finite(**arrays)
     raise ValueError(f"{what} overflow {dtype}: scale the data or the weights down")

@@ -15,7 +15,6 @@ import numpy.typing as npt
 import polars as pl
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -88,35 +87,50 @@ def train(
         float | None, typer.Option(help="Step size; found from the data by default.")
     ] = None,
     momentum: Annotated[float, typer.Option(help="Share of the last step in the next.")] = 0.9,
-    l2: Annotated[float, typer.Option(help="Penalty l2/2 * ||W||^2 on the mean loss.")] = 0.0,
+    l2: Annotated[
+        float | None,
+        typer.Option(help="Penalty l2/2 * ||W||^2 on the mean loss; 1/rows by default."),
+    ] = None,
+    standardize: Annotated[
+        bool, typer.Option(help="Centre and scale the features for the training.")
+    ] = True,
     seed: Annotated[int, typer.Option(help="Of the held-out part and the order of rows.")] = 0,
     test_fraction: Annotated[
         float, typer.Option(help="Share of the rows held out to test on; 0 for none.")
     ] = 0.2,
+    plot: Annotated[
+        Path | None, typer.Option(help="Where to draw the loss curves (.png, .svg, .pdf).")
+    ] = None,
 ) -> None:
     """Train a model; print its test accuracy and loss, and the speed against NumPy."""
     with one_line_errors():
         _check_writable(output)
+        _check_plot(plot)
         if not 0 <= test_fraction < 1:
             raise ValueError(f"--test-fraction must be at least 0 and below 1, got {test_fraction}")
         X, y, names = _training_data(file, label)
         parts = _hold_out(X, y, test_fraction, seed)
-        result = _train_with_progress(
+        result = fit_sgd(
             parts[0],
             parts[2],
             epochs=epochs,
             batch_size=batch_size,
             learning_rate="auto" if learning_rate is None else learning_rate,
             momentum=momentum,
-            l2=l2,
+            l2="auto" if l2 is None else l2,
+            standardize=standardize,
             seed=seed,
             feature_names=names,
+            progress=True,
         )
         if output is not None:
             result.model.save(output)
         _report(result, *parts)
         if output is not None:
             console.print(f"model saved as {output}", highlight=False, soft_wrap=True)
+        if plot is not None:
+            result.plot().figure.savefig(plot)
+            console.print(f"loss curves drawn as {plot}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -212,23 +226,15 @@ def _hold_out(
     return X_train, X_test, y_train, y_test
 
 
-def _train_with_progress(X: Array, y: Array, *, epochs: int, **options: Any) -> SGDResult:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("epochs, loss {task.fields[loss]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("training", total=epochs, loss="-")
-
-        def show(epoch: int, rows: int, loss: float | None) -> None:
-            bar.update(task, completed=epoch + min(rows / len(X), 1))
-            if loss is not None:
-                bar.update(task, loss=f"{loss:.4f}")
-
-        return fit_sgd(X, y, epochs=epochs, progress=show, **options)
+def _check_plot(plot: Path | None) -> None:
+    """Before the training, not after it."""
+    if plot is None:
+        return
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ImportError("--plot needs matplotlib: pip install 'fastsoftmax[plot]'")
+    if plot.suffix not in (".png", ".svg", ".pdf"):
+        raise ValueError(f"--plot must end in .png, .svg or .pdf, got {plot}")
+    _check_writable(plot)
 
 
 def _bench(

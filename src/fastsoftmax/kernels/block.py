@@ -19,6 +19,7 @@ from fastsoftmax.kernels.memory import (
     CACHE_LINE,
     Array,
     Rows,
+    item_bytes,
     load_item,
     load_rows,
     prefetch,
@@ -34,7 +35,7 @@ from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
 @jit
 def lies_ready(X: Rows, like: Array) -> bool:
     """Whether rows of X can be read where they lie: contiguous, in the compute type."""
-    return X.item.dtype == like.dtype and X.column_stride == like.itemsize
+    return X.item.dtype == like.dtype and X.column_stride == item_bytes(like)
 
 
 @jit_inline
@@ -53,7 +54,7 @@ def block_address(X: Rows, first: int, n_rows: int, scratch: Array) -> tuple[int
     if lies_ready(X, scratch):
         return X.address + first * X.row_stride, X.row_stride
     load_rows(X, first, scratch[:n_rows])
-    return address_of(scratch), scratch.shape[1] * scratch.itemsize
+    return address_of(scratch), scratch.shape[1] * item_bytes(scratch)
 
 
 def targets_scratch(targets: Rows, n_classes: int, like: Array) -> Array:
@@ -116,14 +117,14 @@ def _lanes_of_targets(block, group):  # type: ignore[no-untyped-def]
 @jit_inline
 def lanes(Z_T: Array, group: int) -> RowPerLane:
     """The rows of one group of lanes of a block by class."""
-    stride = ROW_BLOCK * Z_T.itemsize
+    stride = ROW_BLOCK * item_bytes(Z_T)
     return RowPerLane(Z_T, address_of(Z_T) + group * VECTOR_BYTES, Z_T.shape[0], stride)
 
 
 @jit_inline
 def groups(Z_T: Array, n_rows: int) -> int:
     """Groups of lanes that hold rows."""
-    per_group = VECTOR_BYTES // Z_T.itemsize
+    per_group = VECTOR_BYTES // item_bytes(Z_T)
     return (n_rows + per_group - 1) // per_group
 
 
@@ -142,7 +143,7 @@ def all_finite(Z_T: Array) -> bool:
     """Whether no logit of a block is NaN or infinite."""
     total = simd.splat(Z_T, 0)
     address = address_of(Z_T)
-    for i in range(Z_T.size * Z_T.itemsize // VECTOR_BYTES):
+    for i in range(Z_T.size * item_bytes(Z_T) // VECTOR_BYTES):
         total += simd.load(Z_T, address + i * VECTOR_BYTES) * 0
     return simd.reduce_add(total) == 0
 
@@ -170,7 +171,7 @@ def add_row_sums(Z_T: Array, sums: Array) -> None:
     address = address_of(Z_T)
     for k in range(Z_T.shape[0]):
         total = simd.widen(simd.splat(Z_T, 0))
-        for _ in range(ROW_BLOCK * Z_T.itemsize // VECTOR_BYTES):
+        for _ in range(ROW_BLOCK * item_bytes(Z_T) // VECTOR_BYTES):
             total += simd.widen(simd.load(Z_T, address))
             address += VECTOR_BYTES
         sums[k] += simd.reduce_add(total)
@@ -199,14 +200,14 @@ def weighted_sum(losses: Array, weights: Array) -> float:
 @jit
 def logits_scratch(n_classes: int, like: Array) -> Array:
     """Z_T (K, ROW_BLOCK); whole vectors of classes can be read from it."""
-    lanes = VECTOR_BYTES // like.itemsize
+    lanes = VECTOR_BYTES // item_bytes(like)
     return np.zeros((-(-n_classes // lanes) * lanes, ROW_BLOCK), like.dtype)[:n_classes]
 
 
 @jit
 def load_block(Z: Rows, first: int, n_rows: int, Z_T: Array) -> None:
     """Z_T (K, ROW_BLOCK) = Z[first : first + n_rows, :K]', zeros beyond n_rows."""
-    n_classes, size = Z_T.shape[0], Z_T.itemsize
+    n_classes, size = Z_T.shape[0], item_bytes(Z_T)
     per_group = VECTOR_BYTES // size
     stride = ROW_BLOCK * size
     if lies_ready(Z, Z_T):
@@ -230,7 +231,7 @@ def load_block(Z: Rows, first: int, n_rows: int, Z_T: Array) -> None:
 @jit
 def store_block(Z_T: Array, first: int, n_rows: int, out: Rows) -> None:
     """out[first : first + n_rows, :K] = the block, whose scratch is from `logits_scratch`."""
-    n_classes, size = Z_T.shape[0], Z_T.itemsize
+    n_classes, size = Z_T.shape[0], item_bytes(Z_T)
     per_group = VECTOR_BYTES // size
     stride = ROW_BLOCK * size
     if lies_ready(out, Z_T):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastsoftmax.kernels import simd
 from fastsoftmax.kernels._jit import jit, jit_callable
-from fastsoftmax.kernels.memory import Array
+from fastsoftmax.kernels.memory import Array, item_bytes
 from fastsoftmax.kernels.parallel import for_each
 from fastsoftmax.kernels.simd import address_of
 from fastsoftmax.kernels.tile import MAX_ROWS, TILE_BYTES, multiply_add
@@ -29,7 +29,7 @@ def _sum_piece(data: Array) -> float:
     """Eight running sums, so that reading is what takes the time."""
     a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = simd.splat(data, 0)
     address = address_of(data)
-    for i in range(address, address + data.size * data.itemsize, 8 * VECTOR_BYTES):
+    for i in range(address, address + data.size * item_bytes(data), 8 * VECTOR_BYTES):
         a0 += simd.load(data, i)
         a1 += simd.load(data, i + VECTOR_BYTES)
         a2 += simd.load(data, i + 2 * VECTOR_BYTES)

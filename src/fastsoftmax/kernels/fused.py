@@ -38,7 +38,7 @@ from fastsoftmax.kernels.blocks import (
     ceil_div,
     chunk_rows,
 )
-from fastsoftmax.kernels.memory import Array, Rows, load_item, load_rows, skip_columns
+from fastsoftmax.kernels.memory import Array, Rows, item_bytes, load_item, load_rows, skip_columns
 from fastsoftmax.kernels.parallel import for_each
 from fastsoftmax.kernels.products import (
     add_gradient,
@@ -154,7 +154,7 @@ def add_slab(
     columns = np.zeros((0 if in_place else n_rows, width), G_T.dtype)
     rows, stride = address_of(columns), TILE_BYTES
     if in_place:
-        rows, stride = X.address + start * X.row_stride + d * G_T.itemsize, X.row_stride
+        rows, stride = X.address + start * X.row_stride + d * item_bytes(G_T), X.row_stride
     else:
         load_rows(skip_columns(X, d), start, columns[:, : min(width, n_features - d)])
     first_tile = slab % class_slabs * SLAB_TILES

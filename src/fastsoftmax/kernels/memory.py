@@ -17,7 +17,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastsoftmax.kernels import simd
 from fastsoftmax.kernels._jit import jit
+from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
 
 Array = npt.NDArray[Any]
 
@@ -31,6 +33,13 @@ class Rows(NamedTuple):
     address: int
     row_stride: int  # bytes
     column_stride: int  # bytes
+
+
+@intrinsic
+def item_bytes(typing_context: Any, array: Any) -> Any:
+    """The size of an array's items, as a constant: `itemsize` is not one to the compiler."""
+    size = array.dtype.bitwidth // 8
+    return types.intp(array), lambda context, *_: context.get_constant(types.intp, size)
 
 
 @intrinsic
@@ -87,15 +96,42 @@ def skip_columns(X: Rows, d: int) -> Rows:
 
 
 @jit
-def load_row(X: Rows, n: int, row: Array) -> None:
-    """row (D,) = X[n, :D], in row's dtype."""
+def load_row(X: Rows, n: int, n_columns: int, item: Array, target: int) -> None:
+    """X[n, :n_columns], in item's dtype, at the address `target`.
+
+    Not a slice of an array: its reference count is a locked instruction, which waits for memory.
+    """
     address = X.address + n * X.row_stride
-    if X.column_stride == X.item.itemsize:  # a constant stride, which LLVM vectorises
-        for d in range(row.size):
-            row[d] = load_item(X.item, address + d * X.item.itemsize)
-    else:
-        for d in range(row.size):
-            row[d] = load_item(X.item, address + d * X.column_stride)
+    done = 0
+    if X.column_stride == item_bytes(X.item):
+        lanes = VECTOR_BYTES // item_bytes(item)
+        done = n_columns - n_columns % lanes
+        for d in range(0, done, lanes):
+            v = simd.load_lanes_of(item, X.item, address + d * item_bytes(X.item))
+            simd.store(simd.convert(item, v), target + d * item_bytes(item))
+    for d in range(done, n_columns):
+        value = load_item(X.item, address + d * X.column_stride)
+        store_item(item, target + d * item_bytes(item), value)
+
+
+@jit
+def load_scaled_row(X: Rows, n: int, centre: Array, scale: Array, item: Array, target: int) -> None:
+    """As `load_row`, (X[n] - centre) * scale, computed in X's precision, that of both arrays."""
+    address = X.address + n * X.row_stride
+    done = 0
+    if X.column_stride == item_bytes(X.item):
+        lanes = VECTOR_BYTES // item_bytes(item)
+        done = centre.size - centre.size % lanes
+        for d in range(0, done, lanes):
+            at = d * item_bytes(X.item)
+            x = simd.load_lanes_of(item, X.item, address + at)
+            mean = simd.load_lanes_of(item, X.item, simd.address_of(centre) + at)
+            factor = simd.load_lanes_of(item, X.item, simd.address_of(scale) + at)
+            v = simd.convert(item, (x - mean) * factor)
+            simd.store(v, target + d * item_bytes(item))
+    for d in range(done, centre.size):
+        x_d = load_item(X.item, address + d * X.column_stride)
+        store_item(item, target + d * item_bytes(item), (x_d - centre[d]) * scale[d])
 
 
 @jit
@@ -107,15 +143,9 @@ def load_rows(X: Rows, first: int, rows: Array) -> None:
             for r in range(rows.shape[0]):
                 rows[r, d] = load_item(X.item, address + r * X.row_stride)
     else:
+        stride = rows.strides[0]
         for r in range(rows.shape[0]):
-            load_row(X, first + r, rows[r])
-
-
-@jit
-def gather_rows(X: Rows, order: Array, first: int, rows: Array) -> None:
-    """rows (R, D) = X[order[first : first + R], :D]."""
-    for r in range(rows.shape[0]):
-        load_row(X, order[first + r], rows[r])
+            load_row(X, first + r, rows.shape[1], rows, simd.address_of(rows) + r * stride)
 
 
 @jit

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastsoftmax.kernels._jit import jit, jit_also, jit_callable, jit_inline
+from fastsoftmax.kernels._jit import jit, jit_also, jit_inline
 from fastsoftmax.kernels.blocks import FEATURE_BLOCK, ROW_BLOCK, ceil_div
-from fastsoftmax.kernels.memory import CACHE_LINE, Array, Rows, load_item
+from fastsoftmax.kernels.memory import CACHE_LINE, Array, Rows, item_bytes, load_item
 from fastsoftmax.kernels.simd import address_of, load_first, store
 from fastsoftmax.kernels.tile import A_GROUP, MAX_ROWS, TILE_BYTES, multiply_add
 from fastsoftmax.kernels.transpose import transpose_rows
@@ -41,7 +41,7 @@ def tile_of(k: int, n_classes: int) -> int:
 @jit
 def tile_width(item: Array) -> int:
     """Features of a tile of the gradient."""
-    return TILE_BYTES // item.itemsize
+    return TILE_BYTES // item_bytes(item)
 
 
 @jit_also
@@ -79,21 +79,27 @@ def pack_weights(W: Rows, n_features: int, n_classes: int, W_tiles: Array) -> No
                     W_tiles[start + i] = 0
 
 
-@jit_callable
-def unpack_weights(W_tiles: Array, W: Array) -> None:
-    """W (D, K) = the packed weights."""
-    n_features, n_classes = W.shape
-    for k in range(n_classes):
-        for d in range(n_features):
-            start = packed_row(k, d // A_GROUP * A_GROUP, n_features, n_classes)
-            W[d, k] = W_tiles[start + d % A_GROUP]
+def packed_places(n_features: int, n_classes: int) -> Array:
+    """Where in the packed weights W[d, k] is, (D, K)."""
+    d, k = np.arange(n_features)[:, None], np.arange(n_classes)
+    n_tiles = class_tiles(n_classes)
+    t = ((k + 1) * n_tiles - 1) // n_classes
+    first, after = t * n_classes // n_tiles, (t + 1) * n_classes // n_tiles
+    in_tile = d // A_GROUP * A_GROUP * (after - first) + (k - first) * A_GROUP + d % A_GROUP
+    return first * packed_features(n_features) + in_tile
+
+
+@jit_inline
+def transposed_size(n_features: int, like: Array) -> int:
+    """Items of `transposed_scratch`."""
+    spare = VECTOR_BYTES // item_bytes(like)  # a transposition writes whole vectors of features
+    return (min(n_features, FEATURE_BLOCK) + spare) * ROW_BLOCK
 
 
 @jit_inline
 def transposed_scratch(n_features: int, like: Array) -> Array:
     """Room for the transposed rows of a block, FEATURE_BLOCK features at a time."""
-    spare = VECTOR_BYTES // like.itemsize  # a transposition writes whole vectors of features
-    return np.empty((min(n_features, FEATURE_BLOCK) + spare) * ROW_BLOCK, like.dtype)
+    return np.empty(transposed_size(n_features, like), like.dtype)
 
 
 @jit_inline
@@ -111,7 +117,7 @@ def logits(
 
     Columns of Z_T beyond n_rows are b. X_T, from `transposed_scratch`, is scratch.
     """
-    size = b.itemsize
+    size = item_bytes(b)
     panel_rows = TILE_BYTES // size
     lanes = VECTOR_BYTES // size
     n_classes = b.size
@@ -164,9 +170,9 @@ def add_gradient(
     `tail` (ROW_BLOCK * tile width,) is scratch, for the last features.
     """
     width = tile_width(Z_T)
-    ahead = X + ROW_BLOCK * row_stride + ROW_BLOCK * n_features * Z_T.itemsize // 2
+    ahead = X + ROW_BLOCK * row_stride + ROW_BLOCK * n_features * item_bytes(Z_T) // 2
     for d in range(0, n_features, width):
-        B, B_stride = X + d * Z_T.itemsize, row_stride
+        B, B_stride = X + d * item_bytes(Z_T), row_stride
         if d + width > n_features:
             copy_columns(Z_T, B, row_stride, n_rows, n_features - d, tail)
             B, B_stride = address_of(tail), TILE_BYTES
@@ -183,7 +189,7 @@ def add_gradient_tile(
 
     `ahead` is where the tile asks for memory that is wanted soon.
     """
-    size = Z_T.itemsize
+    size = item_bytes(Z_T)
     n_classes = Z_T.shape[0]
     k = first_class(t, n_classes)
     multiply_add(
@@ -204,7 +210,7 @@ def copy_columns(
     item: Array, source: int, row_stride: int, n_rows: int, n_columns: int, target: Array
 ) -> None:
     """target (n_rows, tile width) = source (n_rows, n_columns), zeros beyond."""
-    size = item.itemsize
+    size = item_bytes(item)
     width, lanes = TILE_BYTES // size, VECTOR_BYTES // size
     for r in range(n_rows):
         for j in range(0, width, lanes):

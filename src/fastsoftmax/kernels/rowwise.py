@@ -202,7 +202,7 @@ def whole_row(Z: Rows, n: int, scratch: Array) -> ClassPerLane:
     """Row n of Z, where it lies or loaded into scratch (K,)."""
     if lies_ready(Z, scratch):
         return ClassPerLane(scratch, Z.address + n * Z.row_stride, scratch.size)
-    load_row(Z, n, scratch)
+    load_row(Z, n, scratch.size, scratch, address_of(scratch))
     return ClassPerLane(scratch, address_of(scratch), scratch.size)
 
 

@@ -1,10 +1,10 @@
 """Mini-batch SGD: whole runs of batches inside one compiled call.
 
-Fused: the rows of a batch are gathered a block at a time by their indices, and the block's share
-of the gradient is added while they are in cache. Never materialised: a gathered batch or copy of
-X, probabilities, one-hot labels.
-Writes: each chunk of a batch owns one entry of the `partial_` arrays of the state; each tile of
-classes owns its part of the weights in the update, where the chunks are added up in order.
+Fused: the rows of a batch are gathered a block at a time by their indices, centred and scaled
+where asked, and the block's share of the gradient is added while they are in cache. Never
+materialised: a gathered batch or scaled copy of X, probabilities, one-hot labels.
+Writes: each chunk of a batch owns one entry of the `partial_` arrays of the state; each class owns
+its part of the weights in the update, where the chunks are added up in order.
 """
 
 from __future__ import annotations
@@ -13,136 +13,235 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastsoftmax.kernels._jit import jit, jit_callable
+from fastsoftmax.kernels import simd
+from fastsoftmax.kernels._jit import jit, jit_callable, jit_inline
 from fastsoftmax.kernels.block import (
     add_row_sums,
     load_targets,
-    logits_scratch,
     residuals,
     targets_scratch,
 )
 from fastsoftmax.kernels.blocks import ROW_BLOCK, ceil_div
-from fastsoftmax.kernels.memory import Array, Rows, gather_rows
+from fastsoftmax.kernels.memory import (
+    CACHE_LINE,
+    Array,
+    Rows,
+    item_bytes,
+    load_row,
+    load_scaled_row,
+    prefetch,
+)
 from fastsoftmax.kernels.parallel import for_each
 from fastsoftmax.kernels.products import (
     add_gradient,
-    class_tiles,
-    first_class,
     logits,
     packed_row,
     tile_width,
-    transposed_scratch,
+    transposed_size,
 )
 from fastsoftmax.kernels.simd import address_of
+from fastsoftmax.kernels.targets import weight_of
 from fastsoftmax.kernels.tile import A_GROUP
+from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+
+# Up to this many weights one thread updates them all: less work than waking another.
+SERIAL_UPDATE = 32768
 
 
-class SGDState(NamedTuple):
-    """What a step reads and writes; C chunks per batch. Weights are packed by tile."""
+class Batches(NamedTuple):
+    """What the steps read; batch i is rows order[i * batch_size : (i + 1) * batch_size]."""
+
+    X: Rows  # (N, D)
+    targets: Rows  # (N, 1) or (N, K)
+    sample_weight: Rows  # (N, 1)
+    order: Array  # (n,), the rows to visit
+    batch_size: int
+    centre: Array  # (D,), features are (x - centre) * scale; (0,) for X as it is
+    scale: Array
+    label_smoothing: float
+
+
+class Steps(NamedTuple):
+    """How far the steps go.
+
+    gradient = (N / sum of weights) / rows of the batch * (sum over the batch) + l2 W
+    velocity = momentum * velocity + gradient
+    W = W - learning_rate * (gradient + momentum * velocity if nesterov else velocity)
+    average = average + share * (W - average)
+    and likewise for b, without l2.
+    """
+
+    learning_rate: Array  # of each batch
+    share: Array  # of each batch in the average
+    weight_scale: float  # N / sum of weights
+    l2: float
+    momentum: float
+    nesterov: bool
+
+
+class State(NamedTuple):
+    """What steps change; C chunks per batch. Weights, velocity and average are packed alike."""
 
     n_features: int
-    W_tiles: Array  # packed
+    W: Array
     b: Array  # (K,)
-    velocity_W: Array  # as W_tiles
-    velocity_b: Array  # (K,)
+    velocity_W: Array
+    velocity_b: Array
+    average_W: Array
+    average_b: Array
     partial_G_T: Array  # (C, K, padded D)
     partial_g_b: Array  # (C, K)
     partial_loss: Array  # (C,)
 
 
-class Batches(NamedTuple):
-    """What the steps read."""
+class Scratch(NamedTuple):
+    """Room for the block of each of C chunks."""
 
-    X: Rows  # (N, D)
-    targets: Rows  # (N, 1)
-    order: Array  # (n,), the rows to visit
-    batch_size: int
+    rows: Array  # (C, ROW_BLOCK, D)
+    X_T: Array  # (C, as `transposed_scratch`)
+    Z_T: Array  # (C, K, ROW_BLOCK)
+    tail: Array  # (C, ROW_BLOCK * tile width)
+    weights: Array  # (C, ROW_BLOCK)
+    losses: Array  # (C, ROW_BLOCK)
+
+
+@jit_inline
+def scratch_for(state: State) -> Scratch:
+    """Allocated once for many batches: the allocator took longer than the work of a small one."""
+    b, n_chunks = state.b, state.partial_loss.size
+    length = transposed_size(state.n_features, b)
+    return Scratch(
+        np.empty((n_chunks, ROW_BLOCK, state.n_features), b.dtype),
+        np.empty((n_chunks, length), b.dtype),
+        np.empty((n_chunks, b.size, ROW_BLOCK), b.dtype),
+        np.empty((n_chunks, ROW_BLOCK * tile_width(b)), b.dtype),
+        np.empty((n_chunks, ROW_BLOCK), b.dtype),
+        np.empty((n_chunks, ROW_BLOCK), b.dtype),
+    )
+
+
+@jit_inline
+def prefetch_row(X: Rows, targets: Rows, n: int, n_features: int) -> None:
+    """Ask for row n, if it is contiguous, and its target."""
+    prefetch(targets.address + n * targets.row_stride)
+    if X.column_stride == item_bytes(X.item):
+        address = X.address + n * X.row_stride
+        size = n_features * item_bytes(X.item)
+        for line in range(0, size, CACHE_LINE):
+            prefetch(address + line)
+        prefetch(address + size - 1)  # a row that begins within a line ends in one more
 
 
 @jit
-def chunk_gradient(c: int, batches: Batches, start: int, stop: int, state: SGDState) -> None:
-    """The sums over chunk c of the batch order[start:stop]."""
-    X, targets, order, _ = batches
-    b = state.b
-    n_classes, n_chunks = b.size, state.partial_loss.size
-    n_features = state.n_features
-    size = ceil_div(ceil_div(stop - start, n_chunks), ROW_BLOCK) * ROW_BLOCK
-    scratch = np.empty((ROW_BLOCK, n_features), b.dtype)
-    X_T = transposed_scratch(n_features, b)
-    Z_T = logits_scratch(n_classes, b)
-    tail = np.empty(ROW_BLOCK * tile_width(b), b.dtype)
-    weights = np.zeros(ROW_BLOCK, b.dtype)
-    losses = np.empty(ROW_BLOCK, b.dtype)
+def chunk_gradient(
+    c: int,
+    batches: Batches,
+    at: Array,
+    weight_scale: float,
+    state: State,
+    scratch: Scratch,
+) -> None:
+    """The sums over chunk c of batch at[0]."""
+    X, targets, sample_weight, order, batch_size, centre, scale, label_smoothing = batches
+    start = at[0] * batch_size
+    stop = min(start + batch_size, order.size)
+    b, n_features, partial_loss = state.b, state.n_features, state.partial_loss
+    G_T, g_b = state.partial_G_T[c], state.partial_g_b[c]
+    n_classes = b.size
+    rows, X_T, Z_T, tail = scratch.rows[c], scratch.X_T[c], scratch.Z_T[c], scratch.tail[c]
+    weights, losses = scratch.weights[c], scratch.losses[c]
     block_targets = targets_scratch(targets, n_classes, b)
-    state.partial_G_T[c] = 0
-    state.partial_g_b[c] = 0
+    G_T[:] = 0
+    g_b[:] = 0
     loss = 0.0
-    for first in range(start + c * size, min(start + (c + 1) * size, stop), ROW_BLOCK):
-        count = min(ROW_BLOCK, stop - first)
-        gather_rows(X, order, first, scratch[:count])
+    size = ceil_div(ceil_div(stop - start, partial_loss.size), ROW_BLOCK) * ROW_BLOCK
+    row_bytes = n_features * item_bytes(b)
+    chunk_stop = min(start + (c + 1) * size, stop)
+    for first in range(start + c * size, chunk_stop, ROW_BLOCK):
+        count = min(ROW_BLOCK, chunk_stop - first)
+        # the rows wanted next lie anywhere, where no hardware looks ahead
+        ahead = (
+            first + ROW_BLOCK if first + ROW_BLOCK < chunk_stop else start + batch_size + c * size
+        )
         for r in range(count):
-            load_targets(targets, r, order[first + r], block_targets)
-        weights[:count] = 1.0 / (stop - start)
+            n = order[first + r]
+            load_targets(targets, r, n, block_targets)
+            weights[r] = weight_of(sample_weight, n) * weight_scale / (stop - start)
+            target = address_of(rows) + r * row_bytes
+            if centre.size:
+                load_scaled_row(X, n, centre, scale, b, target)
+            else:
+                load_row(X, n, n_features, b, target)
+            if ahead + r < order.size:
+                prefetch_row(X, targets, order[ahead + r], n_features)
         weights[count:] = 0
-        rows, stride = address_of(scratch), n_features * b.itemsize
-        logits(rows, stride, count, n_features, state.W_tiles, b, X_T, Z_T)
-        residuals(Z_T, block_targets, weights, 0.0, losses)
-        loss += total(losses[:count])
-        add_gradient(rows, stride, count, n_features, Z_T, tail, state.partial_G_T[c])
-        add_row_sums(Z_T, state.partial_g_b[c])
-    state.partial_loss[c] = loss
+        address = address_of(rows)
+        logits(address, row_bytes, count, n_features, state.W, b, X_T, Z_T)
+        residuals(Z_T, block_targets, weights, label_smoothing, losses)
+        for r in range(count):
+            loss += weight_of(sample_weight, order[first + r]) * np.float64(losses[r])
+        add_gradient(address, row_bytes, count, n_features, Z_T, tail, G_T)
+        add_row_sums(Z_T, g_b)
+    partial_loss[c] = loss
+
+
+@jit
+def update_class(k: int, at: Array, steps: Steps, state: State) -> None:
+    """Step at[0] for class k, adding up the chunks."""
+    i = at[0]
+    b, n_features, G_T, g_b = state.b, state.n_features, state.partial_G_T, state.partial_g_b
+    n_chunks, size = g_b.shape[0], item_bytes(b)
+    rate, share = steps.learning_rate[i], steps.share[i]
+    gradient = 0.0
+    for c in range(n_chunks):
+        gradient += g_b[c, k]
+    velocity = steps.momentum * state.velocity_b[k] + gradient
+    state.velocity_b[k] = velocity
+    state.b[k] -= rate * (gradient + steps.momentum * velocity if steps.nesterov else velocity)
+    if share > 0:
+        state.average_b[k] += share * (state.b[k] - state.average_b[k])
+
+    momentum, l2 = simd.splat(b, steps.momentum), simd.splat(b, steps.l2)
+    minus_rate, part = simd.splat(b, -rate), simd.splat(b, share)
+    G = address_of(G_T) + k * G_T.shape[2] * size
+    chunk_bytes = G_T.shape[1] * G_T.shape[2] * size
+    for group in range(0, n_features, A_GROUP):
+        packed = packed_row(k, group, n_features, b.size) * size
+        W, v = address_of(state.W) + packed, address_of(state.velocity_W) + packed
+        average = address_of(state.average_W) + packed
+        for at in range(0, min(A_GROUP, n_features - group) * size, VECTOR_BYTES):
+            g = simd.load(b, G + group * size + at)
+            for c in range(1, n_chunks):
+                g += simd.load(b, G + c * chunk_bytes + group * size + at)
+            w = simd.load(b, W + at)
+            g = simd.fma(w, l2, g)
+            u = simd.fma(simd.load(b, v + at), momentum, g)
+            simd.store(u, v + at)
+            if steps.nesterov:
+                u = simd.fma(u, momentum, g)
+            w = simd.fma(u, minus_rate, w)
+            simd.store(w, W + at)
+            if share > 0:
+                a = simd.load(b, average + at)
+                simd.store(simd.fma(w - a, part, a), average + at)
 
 
 @jit_callable
-def sgd_steps(
-    run: int,
-    batches: Batches,
-    learning_rate: float,
-    momentum: float,
-    l2: float,
-    state: SGDState,
-    batch_loss: Array,
-) -> None:
-    """One step per batch; batch_loss[i] = sum of J in batch i.
-
-    v = momentum v + (mean gradient + l2 W), W = W - learning_rate v; b likewise, without l2.
-    """
-    n_tiles = class_tiles(state.b.size)
-    for batch in range(batch_loss.size):
-        start = batch * batches.batch_size
-        stop = min(start + batches.batch_size, batches.order.size)
-        for_each(run, state.partial_loss.size, chunk_gradient, (batches, start, stop, state))
-        for_each(run, n_tiles, update_tile, (learning_rate, momentum, l2, state))
-        batch_loss[batch] = total(state.partial_loss)
-
-
-@jit
-def total(values: Array) -> float:
-    """The sum of a few values, in order, in float64."""
-    result = 0.0
-    for value in values:
-        result += value
-    return result
-
-
-@jit
-def update_tile(t: int, learning_rate: float, momentum: float, l2: float, state: SGDState) -> None:
-    """One step for the classes of tile t, adding up the chunks."""
-    n_classes = state.b.size
-    n_features = state.n_features
-    start, stop = first_class(t, n_classes), first_class(t + 1, n_classes)
-    for k in range(start, stop):
-        gradient = 0.0
-        for c in range(state.partial_loss.size):
-            gradient += state.partial_g_b[c, k]
-        state.velocity_b[k] = momentum * state.velocity_b[k] + gradient
-        state.b[k] -= learning_rate * state.velocity_b[k]
-        for group in range(0, n_features, A_GROUP):
-            i = packed_row(k, group, n_features, n_classes)
-            for d in range(group, min(group + A_GROUP, n_features)):
-                gradient = l2 * state.W_tiles[i]
-                for c in range(state.partial_loss.size):
-                    gradient += state.partial_G_T[c, k, d]
-                state.velocity_W[i] = momentum * state.velocity_W[i] + gradient
-                state.W_tiles[i] -= learning_rate * state.velocity_W[i]
-                i += 1
+def sgd_steps(run: int, batches: Batches, steps: Steps, state: State, batch_loss: Array) -> None:
+    """One step per batch; batch_loss[i] = sum of weight * J in batch i, before its step."""
+    n_classes, n_chunks = state.b.size, state.partial_loss.size
+    at = np.empty(1, np.int64)  # the batch; the tuples are made once, which counts references
+    gradient_arguments = (batches, at, steps.weight_scale, state, scratch_for(state))
+    update_arguments = (at, steps, state)
+    for i in range(batch_loss.size):
+        at[0] = i
+        for_each(run, n_chunks, chunk_gradient, gradient_arguments)
+        if state.W.size > SERIAL_UPDATE:
+            for_each(run, n_classes, update_class, update_arguments)
+        else:
+            for k in range(n_classes):
+                update_class(k, at, steps, state)
+        total = 0.0
+        for c in range(n_chunks):
+            total += state.partial_loss[c]
+        batch_loss[i] = total

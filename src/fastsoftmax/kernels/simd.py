@@ -61,6 +61,16 @@ def load_lanes(typing_context: Any, lanes: Any, item: Any, address: Any) -> Any:
     return Vector(item.dtype, lanes.literal_value)(lanes, item, types.intp), codegen
 
 
+@intrinsic
+def load_lanes_of(typing_context: Any, like: Any, item: Any, address: Any) -> Any:
+    """As many items of `item`'s dtype as a vector of `like`'s has lanes."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        return load_value(builder, arguments[2], llvm_vector(signature.return_type))
+
+    return Vector(item.dtype, native(like.dtype).lanes)(like, item, types.intp), codegen
+
+
 def _load(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
     return load_value(builder, arguments[1], llvm_vector(signature.return_type))
 
@@ -249,6 +259,22 @@ def to_float(typing_context: Any, a: Any) -> Any:
         return builder.sitofp(arguments[0], llvm_vector(result))
 
     return result(a), codegen
+
+
+@intrinsic
+def convert(typing_context: Any, like: Any, a: Any) -> Any:
+    """Floats in `like`'s dtype, rounded if that is the narrower."""
+    result = Vector(like.dtype, a.lanes)
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        vector = llvm_vector(result)
+        if a.dtype.bitwidth == like.dtype.bitwidth:
+            return arguments[1]
+        if a.dtype.bitwidth > like.dtype.bitwidth:
+            return builder.fptrunc(arguments[1], vector)
+        return builder.fpext(arguments[1], vector)
+
+    return result(like, a), codegen
 
 
 @intrinsic

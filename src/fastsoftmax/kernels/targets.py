@@ -73,7 +73,7 @@ def _row_targets(targets, n, scratch):  # type: ignore[no-untyped-def]
         return label
 
     def weights(targets, n, scratch):  # type: ignore[no-untyped-def]
-        load_row(targets, n, scratch)
+        load_row(targets, n, scratch.size, scratch, simd.address_of(scratch))
         return ClassPerLane(scratch, simd.address_of(scratch), scratch.size)
 
     return weights

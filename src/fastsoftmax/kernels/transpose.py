@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 
 from fastsoftmax.kernels import simd, vector_ir
 from fastsoftmax.kernels._jit import jit
-from fastsoftmax.kernels.memory import Array, load_item, store_item
+from fastsoftmax.kernels.memory import Array, item_bytes, load_item, store_item
 from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
 
 
@@ -122,22 +122,22 @@ def transpose_rows(
     Rows of the target are one vector long and `stride` bytes apart; there must be room for
     n_columns rounded up to the next multiple of `lanes`.
     """
-    lanes = VECTOR_BYTES // item.itemsize
+    lanes = VECTOR_BYTES // item_bytes(item)
     if n_rows == lanes:
         whole = n_columns - n_columns % lanes
         for d in range(0, whole, lanes):
-            address = source + d * item.itemsize
+            address = source + d * item_bytes(item)
             transpose_tile(item, address, source_stride, target + d * stride, stride, -1)
         rest = n_columns - whole
         if rest:
-            address = source + whole * item.itemsize
+            address = source + whole * item_bytes(item)
             transpose_tile(item, address, source_stride, target + whole * stride, stride, rest)
         return
     for d in range(n_columns):
         simd.store(simd.splat(item, 0.0), target + d * stride)
         for r in range(n_rows):
-            value = load_item(item, source + r * source_stride + d * item.itemsize)
-            store_item(item, target + d * stride + r * item.itemsize, value)
+            value = load_item(item, source + r * source_stride + d * item_bytes(item))
+            store_item(item, target + d * stride + r * item_bytes(item), value)
 
 
 @jit
@@ -155,18 +155,18 @@ def transpose_rows_back(
     Rows of the source are `stride` bytes apart, and their number must be readable up to the next
     multiple of `lanes`.
     """
-    lanes = VECTOR_BYTES // item.itemsize
+    lanes = VECTOR_BYTES // item_bytes(item)
     if n_rows == lanes:
         whole = n_columns - n_columns % lanes
         for k in range(0, whole, lanes):
-            address = target + k * item.itemsize
+            address = target + k * item_bytes(item)
             transpose_tile_back(item, source + k * stride, stride, address, target_stride, -1)
         if n_columns > whole:
-            address = target + whole * item.itemsize
+            address = target + whole * item_bytes(item)
             rest = n_columns - whole
             transpose_tile_back(item, source + whole * stride, stride, address, target_stride, rest)
         return
     for r in range(n_rows):
         for k in range(n_columns):
-            value = load_item(item, source + k * stride + r * item.itemsize)
-            store_item(item, target + r * target_stride + k * item.itemsize, value)
+            value = load_item(item, source + k * stride + r * item_bytes(item))
+            store_item(item, target + r * target_stride + k * item_bytes(item), value)

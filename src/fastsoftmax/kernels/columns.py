@@ -1,0 +1,73 @@
+"""Weighted means and variances of the columns of X, in one pass.
+
+Sums run in float64 over differences to a row of the chunk itself, so that a mean far from zero
+costs no accuracy. Each chunk owns its row of every output; docs/math.md, "Scaled features", says
+how chunks combine.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastsoftmax.kernels._jit import jit, jit_callable
+from fastsoftmax.kernels.blocks import chunk_rows
+from fastsoftmax.kernels.memory import Array, Rows, item_bytes, load_item
+from fastsoftmax.kernels.parallel import for_each
+from fastsoftmax.kernels.targets import weight_of
+
+
+@jit
+def chunk_moments(
+    c: int, X: Rows, sample_weight: Rows, n_rows: int, weight: Array, mean: Array, spread: Array
+) -> None:
+    """Chunk c's entry of the outputs of `column_moments`."""
+    size = chunk_rows(n_rows)
+    start, stop = c * size, min((c + 1) * size, n_rows)
+    n_features = mean.shape[1]
+    origin = np.empty(n_features, np.float64)
+    first = np.zeros(n_features, np.float64)
+    second = np.zeros(n_features, np.float64)
+    for d in range(n_features):
+        origin[d] = load_item(X.item, X.address + start * X.row_stride + d * X.column_stride)
+    total = 0.0
+    for n in range(start, stop):
+        a = weight_of(sample_weight, n)
+        if a > 0:
+            total += a
+            add_row(X, n, a, origin, first, second)
+    weight[c] = total
+    if total > 0:
+        for d in range(n_features):
+            shift = first[d] / total
+            mean[c, d] = origin[d] + shift
+            spread[c, d] = max(second[d] - shift * first[d], 0.0)
+
+
+@jit
+def add_row(X: Rows, n: int, a: float, origin: Array, first: Array, second: Array) -> None:
+    """Add a * (x - origin) to `first` and a * (x - origin)**2 to `second`."""
+    address = X.address + n * X.row_stride
+    if X.column_stride == item_bytes(X.item):  # a constant stride, which LLVM vectorises
+        for d in range(origin.size):
+            x = load_item(X.item, address + d * item_bytes(X.item)) - origin[d]
+            first[d] += a * x
+            second[d] += a * x * x
+    else:
+        for d in range(origin.size):
+            x = load_item(X.item, address + d * X.column_stride) - origin[d]
+            first[d] += a * x
+            second[d] += a * x * x
+
+
+@jit_callable
+def column_moments(
+    run: int,
+    X: Rows,
+    sample_weight: Rows,
+    n_rows: int,
+    weight: Array,  # (C,)
+    mean: Array,  # (C, D), zeros
+    spread: Array,  # (C, D), zeros
+) -> None:
+    """Sum of weights a, weighted mean, and sum of a * (x - mean)**2 of each chunk of rows."""
+    for_each(run, weight.size, chunk_moments, (X, sample_weight, n_rows, weight, mean, spread))

@@ -1,0 +1,164 @@
+"""The arguments of training, checked and in the form that the kernels take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax import validation as check
+from fastsoftmax.model import SoftmaxModel, class_array
+
+Array = npt.NDArray[Any]
+
+
+class Samples(NamedTuple):
+    """Rows to train on."""
+
+    X: Array  # (N, D)
+    targets: Array  # (N,) int64 labels, or (N, K) weights
+    weight: Array  # (N,) float64
+    total_weight: float
+
+    @property
+    def weight_scale(self) -> float:
+        """1 over the mean weight, so that weights have a mean of 1."""
+        return len(self.X) / self.total_weight
+
+    @property
+    def total_target(self) -> float:
+        """The weighted sum of all target weights: `total_weight` for labels."""
+        if self.targets.ndim == 1:
+            return self.total_weight
+        return float(np.einsum("n,nk->", self.weight, self.targets))
+
+
+def samples(
+    X: Any,
+    y: Any,
+    classes: Any,
+    sample_weight: Any,
+    class_weight: Any,
+    dtype: Any,
+) -> tuple[Samples, Array, np.dtype[Any]]:
+    """(checked rows, the classes, the type to compute in)."""
+    X = check.real_array(X, "X")
+    if X.ndim != 2:
+        raise ValueError(f"X must have shape (n_samples, n_features), got {X.shape}")
+    if len(X) == 0:
+        raise ValueError(f"X must have at least one row, got shape {X.shape}")
+    dtype = check.compute_dtype(X) if dtype is None else check.compute_type(dtype, "dtype")
+    X = check.convertible(X, dtype)
+    targets, classes = encode(y, len(X), classes, dtype)
+    weight = check.sample_weight(sample_weight, len(X))
+    if class_weight is not None:
+        weight = weight * weight_by_class(class_weight, targets, classes, weight)[targets]
+    return Samples(X, targets, weight, check.total_weight(weight, "mean")), classes, dtype
+
+
+def encode(y: Any, n_rows: int, classes: Any, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    """(labels (N,) as numbers of classes or soft targets (N, K), the classes)."""
+    if classes is not None:
+        classes = class_list(classes)
+    if np.ndim(y) == 2:
+        array = check.real_array(y, "y")
+        n_classes = array.shape[1] if classes is None else len(classes)
+        if array.shape != (n_rows, n_classes) or n_classes == 0:
+            raise ValueError(
+                f"y must have shape ({n_rows},) or ({n_rows}, {n_classes}), got {array.shape}"
+            )
+        array = check.convertible(array, dtype)
+        check.non_negative(array, "y")
+        return array, np.arange(n_classes) if classes is None else classes
+    labels = class_array(y, "y")
+    if len(labels) != n_rows:
+        raise ValueError(f"y must have one label per row of X, got {len(labels)} for {n_rows}")
+    if classes is None:
+        classes, numbers = np.unique(labels, return_inverse=True)
+        return numbers.astype(np.int64, copy=False), classes
+    return numbers_of(labels, classes, "y"), classes
+
+
+def class_list(classes: Any) -> Array:
+    """Names of classes (K,), all different."""
+    array = class_array(classes, "classes")
+    if len(array) == 0 or len(np.unique(array)) < len(array):
+        raise ValueError("classes must name at least one class, all different")
+    return array
+
+
+def numbers_of(labels: Array, classes: Array, name: str) -> Array:
+    """Which of the classes each label is; a ValueError names the first that is none."""
+    if (labels.dtype.kind == "U") != (classes.dtype.kind == "U"):
+        raise TypeError(f"{name} and classes must both be numbers or both be strings")
+    order = np.argsort(classes)
+    places = np.searchsorted(classes, labels, sorter=order)
+    numbers = order[np.minimum(places, len(classes) - 1)]
+    unknown = np.flatnonzero(classes[numbers] != labels)
+    if unknown.size:
+        i = int(unknown[0])
+        raise ValueError(f"{name}[{i}] = {labels[i]!r} is not one of the classes")
+    return numbers.astype(np.int64, copy=False)
+
+
+def weight_by_class(class_weight: Any, targets: Array, classes: Array, weight: Array) -> Array:
+    """The factor (K,) that the rows of each class get."""
+    if targets.ndim == 2:
+        raise ValueError("class_weight needs labels; with soft targets, use sample_weight")
+    if isinstance(class_weight, str):
+        check.choice(class_weight, "class_weight", ("balanced",))
+        sums = np.bincount(targets, weight, len(classes))
+        with np.errstate(divide="ignore"):
+            return np.where(sums > 0, sums.sum() / (len(classes) * sums), 0.0)
+    if not isinstance(class_weight, Mapping):
+        kind = type(class_weight).__name__
+        raise TypeError(f"class_weight must be 'balanced' or a dict, got {kind}")
+    factors = np.ones(len(classes))
+    names = {name: k for k, name in enumerate(classes.tolist())}
+    for label, value in class_weight.items():
+        if label not in names:
+            raise ValueError(f"class_weight has {label!r}, which is not one of the classes")
+        factors[names[label]] = check.number(value, f"class_weight[{label!r}]", 0)
+    return factors
+
+
+class Validation(NamedTuple):
+    """Rows to measure the loss and the accuracy on after each epoch."""
+
+    X: Array
+    targets: Array
+    weight: Array | None
+
+
+def validation(value: Any, n_features: int, classes: Array, dtype: np.dtype[Any]) -> Validation:
+    """`validation_data` checked: (X, y) or (X, y, sample_weight)."""
+    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
+        raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
+    X = check.samples(value[0], n_features, dtype)
+    if len(X) == 0:
+        raise ValueError("validation_data must have at least one row")
+    targets, _ = encode(value[1], len(X), classes, dtype)
+    weight = None if len(value) == 2 else check.sample_weight(value[2], len(X))
+    return Validation(X, targets, weight)
+
+
+def model(value: Any) -> SoftmaxModel:
+    """`init` checked."""
+    if not isinstance(value, SoftmaxModel):
+        raise TypeError(f"init must be a SoftmaxModel, got {type(value).__name__}")
+    return value
+
+
+def starting_weights(init: Any, classes: Array, n_features: int) -> tuple[Array, Array]:
+    """(W (D, K), b (K,)) of a model to go on from, its classes in our order; zeros for None."""
+    if init is None:
+        return np.zeros((n_features, len(classes))), np.zeros(len(classes))
+    init = model(init)
+    if len(init.W) != n_features:
+        raise ValueError(f"init has {len(init.W)} features, X has {n_features}")
+    if len(init.classes) != len(classes):
+        raise ValueError(f"init has {len(init.classes)} classes, the data {len(classes)}")
+    places = numbers_of(classes, init.classes, "classes")
+    return init.W[:, places], init.b[places]

@@ -1,0 +1,169 @@
+"""The epochs of a training: steps, measurements, and what ends it early."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax import functional
+from fastsoftmax import validation as check
+from fastsoftmax.kernels.blocks import ceil_div
+from fastsoftmax.model import SoftmaxModel
+from fastsoftmax.training import schedules
+from fastsoftmax.training.columns import Scaling
+from fastsoftmax.training.data import Samples, Validation
+from fastsoftmax.training.optimizer import Optimizer
+from fastsoftmax.training.progress import Progress
+from fastsoftmax.training.result import DivergenceError, Epoch, History, SGDResult
+
+Array = npt.NDArray[Any]
+
+# With the automatic rate, an epoch that raises the loss by more than this share of that of equal
+# probabilities is undone and repeated at a quarter of the rate, at most so often.
+_RISE = 0.1
+_BACK_OFF = 0.25
+_MAX_BACK_OFFS = 30
+
+
+@dataclass
+class Training:
+    """A training under way; `run` does the epochs, `result` is right at any time between them."""
+
+    samples: Samples
+    held_out: Validation | None
+    scaling: Scaling
+    optimizer: Optimizer
+    make_model: Callable[[Array, Array], SoftmaxModel]  # from W, b in the units of X
+    order: Callable[[], Array]  # of an epoch's rows
+    epochs: int
+    rate: float
+    backs_off: bool
+    schedule: str
+    averaged_epochs: int
+    patience: int | None
+    callback: Callable[[Epoch], Any] | None
+    progress: Progress | None
+    history: History = field(init=False)
+    stopped: str = field(init=False, default="epochs")
+    _best: tuple[Array, Array] | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        keys = ["loss", "learning_rate", "seconds"]
+        if self.held_out is not None:
+            keys += ["validation_loss", "validation_accuracy"]
+        self.history = {key: [] for key in keys}
+
+    def run(self) -> None:
+        """All epochs, or until patience or the callback end it."""
+        for epoch in range(self.epochs):
+            started = time.perf_counter()
+            loss, last_rate = self._epoch(epoch)
+            self._record(loss, last_rate, time.perf_counter() - started)
+            if self.progress is not None:
+                self.progress(epoch, len(self.samples.X), loss)
+            if self.callback is not None and self.callback(self._told(epoch)):
+                self.stopped = "callback"
+                return
+            if self.patience is not None and self._is_stale():
+                self.stopped = "patience"
+                return
+
+    def result(self) -> SGDResult:
+        """What was learnt by now."""
+        best = self.patience is not None and self._best is not None
+        parameters = self._best if best else self._parameters(len(self.history["loss"]) - 1)
+        assert parameters is not None
+        return SGDResult(self.make_model(*parameters), self.history, float(self.rate), self.stopped)
+
+    def _epoch(self, epoch: int) -> tuple[float, float]:
+        """(mean loss, last rate) of an epoch; one that fails is undone, and backs off if it may."""
+        before = self.optimizer.snapshot()
+        order = self.order()
+        n_batches = ceil_div(len(order), self.optimizer.batch_size)
+        done = epoch * n_batches
+        factors = schedules.factors(self.schedule, done, done + n_batches, self.epochs * n_batches)
+        shares = self._shares(epoch, n_batches)
+        for _ in range(_MAX_BACK_OFFS):
+            rates = self.rate * factors
+            losses = self.optimizer.run(
+                self.samples, self.scaling, order, rates, shares, self._tell(epoch)
+            )
+            loss = float(losses.sum() / self.samples.total_weight)
+            finite = np.isfinite(loss) and self.optimizer.is_finite()
+            if finite and not (self.backs_off and self._rose(loss)):
+                return loss, float(rates[-1])
+            self.optimizer.restore(before)
+            if not finite:
+                check.raise_if_non_finite(X=self.samples.X)
+            if not self.backs_off:
+                break
+            self.rate *= _BACK_OFF
+        raise DivergenceError(epoch, self.rate, self.make_model(*self._parameters(epoch - 1)))
+
+    def _shares(self, epoch: int, n_batches: int) -> Array:
+        """The share of each of the epoch's iterates in the running average."""
+        first = self.epochs - self.averaged_epochs
+        if epoch < first:
+            return np.zeros(n_batches)
+        averaged = (epoch - first) * n_batches
+        return 1 / np.arange(averaged + 1, averaged + n_batches + 1)
+
+    def _rose(self, loss: float) -> bool:
+        of_equal = np.log(self.optimizer.n_classes)
+        of_equal *= self.samples.total_target / self.samples.total_weight
+        last = self.history["loss"][-1] if self.history["loss"] else of_equal
+        return bool(loss > last + _RISE * of_equal)
+
+    def _tell(self, epoch: int) -> Callable[[int], None] | None:
+        if self.progress is None:
+            return None
+        tell, rows = self.progress, self.optimizer.batch_size
+        return lambda batches: tell(epoch, batches * rows, None)
+
+    def _parameters(self, epoch: int) -> tuple[Array, Array]:
+        """W and b in the units of X after an epoch, averaged where averaging has begun."""
+        averaged = self.averaged_epochs and epoch >= self.epochs - self.averaged_epochs
+        pair = self.optimizer.average if averaged else self.optimizer.parameters
+        return self.scaling.to_original(*pair)
+
+    def _record(self, loss: float, rate: float, seconds: float) -> None:
+        self.history["loss"].append(loss)
+        self.history["learning_rate"].append(rate)
+        self.history["seconds"].append(seconds)
+        if self.held_out is None:
+            return
+        parameters = self._parameters(len(self.history["loss"]) - 1)
+        model = self.make_model(*parameters)
+        X, targets, weight = self.held_out
+        held_out_loss = functional.loss(X, targets, model.W, model.b, sample_weight=weight)
+        predicted = functional.predict(X, model.W, model.b)
+        right = predicted == (targets if targets.ndim == 1 else targets.argmax(axis=1))
+        self.history["validation_loss"].append(float(held_out_loss))
+        self.history["validation_accuracy"].append(float(np.average(right, weights=weight)))
+        if self.patience is not None and self._best_epoch() == len(self.history["loss"]) - 1:
+            self._best = parameters
+
+    def _best_epoch(self) -> int:
+        return int(np.argmin(self.history["validation_loss"]))
+
+    def _is_stale(self) -> bool:
+        assert self.patience is not None
+        return len(self.history["loss"]) - 1 - self._best_epoch() >= self.patience
+
+    def _told(self, epoch: int) -> Epoch:
+        last = {key: values[-1] for key, values in self.history.items()}
+        parameters = self._parameters(epoch)
+        return Epoch(
+            epoch,
+            last["loss"],
+            last["learning_rate"],
+            last["seconds"],
+            last.get("validation_loss"),
+            last.get("validation_accuracy"),
+            lambda: self.make_model(*parameters),
+        )

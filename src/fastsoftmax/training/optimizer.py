@@ -1,0 +1,173 @@
+"""SGD's state, and runs of steps on it: the layer between `fit_sgd` and the kernel.
+
+Weights are those for scaled features where there is a scaling; `kernels.sgd.Steps` says what a
+step is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax import validation as check
+from fastsoftmax.kernels.blocks import ROW_BLOCK, ceil_div
+from fastsoftmax.kernels.products import packed_features, packed_places, padded
+from fastsoftmax.kernels.sgd import Batches, State, Steps, sgd_steps
+from fastsoftmax.threads import launch, threads_pay
+from fastsoftmax.training.columns import Scaling
+from fastsoftmax.training.data import Samples
+
+Array = npt.NDArray[Any]
+
+# One compiled call ends after about this long, so that Ctrl-C and progress are seen to.
+_SECONDS_PER_CALL = 0.1
+_FIRST_CALL_FLOPS = 2e7
+
+# A batch has at most this many partial gradients, which together take no more than this.
+_MAX_CHUNKS = 16
+_MAX_PARTIAL_BYTES = 32 * 1024 * 1024
+
+
+class Optimizer:
+    """Weights, velocity and average of (mini-batch) SGD with momentum."""
+
+    def __init__(
+        self,
+        W: Array,  # (D, K)
+        b: Array,  # (K,)
+        dtype: np.dtype[Any],
+        *,
+        batch_size: int,
+        l2: float,
+        momentum: float,
+        nesterov: bool,
+        label_smoothing: float,
+    ) -> None:
+        self.batch_size, self.l2, self.momentum = batch_size, l2, momentum
+        self.nesterov, self.label_smoothing = nesterov, label_smoothing
+        n_features, n_classes = W.shape
+        self._places = packed_places(n_features, n_classes)
+        size = n_classes * packed_features(n_features)
+        gradient_bytes = n_classes * n_features * dtype.itemsize + 1
+        n_chunks = min(
+            ceil_div(batch_size, ROW_BLOCK),
+            _MAX_CHUNKS,
+            max(_MAX_PARTIAL_BYTES // gradient_bytes, 1),
+        )
+        self._state = State(
+            n_features,
+            W=np.zeros(size, dtype),
+            b=np.zeros(n_classes, dtype),
+            velocity_W=np.zeros(size, dtype),
+            velocity_b=np.zeros(n_classes, dtype),
+            average_W=np.zeros(size, dtype),
+            average_b=np.zeros(n_classes, dtype),
+            partial_G_T=np.zeros((n_chunks, n_classes, padded(n_features, dtype.itemsize)), dtype),
+            partial_g_b=np.zeros((n_chunks, n_classes), dtype),
+            partial_loss=np.zeros(n_chunks),
+        )
+        self.parameters = W, b
+
+    @property
+    def n_classes(self) -> int:
+        return int(self._state.b.size)
+
+    def _pair(self, name: str) -> tuple[Array, Array]:
+        W, b = (getattr(self._state, f"{name}{field}") for field in ("W", "b"))
+        return W[self._places], b.copy()
+
+    def _set_pair(self, name: str, pair: tuple[Array, Array]) -> None:
+        getattr(self._state, f"{name}W")[self._places] = pair[0]
+        getattr(self._state, f"{name}b")[:] = pair[1]
+
+    @property
+    def parameters(self) -> tuple[Array, Array]:
+        """Copies of the weights (D, K) and biases (K,)."""
+        return self._pair("")
+
+    @parameters.setter
+    def parameters(self, pair: tuple[Array, Array]) -> None:
+        self._set_pair("", pair)
+
+    @property
+    def velocity(self) -> tuple[Array, Array]:
+        """As `parameters`."""
+        return self._pair("velocity_")
+
+    @velocity.setter
+    def velocity(self, pair: tuple[Array, Array]) -> None:
+        self._set_pair("velocity_", pair)
+
+    @property
+    def average(self) -> tuple[Array, Array]:
+        """The mean of the iterates that had a share in it; as `parameters`."""
+        return self._pair("average_")
+
+    def _changed(self) -> tuple[Array, ...]:
+        state = self._state
+        weights = state.W, state.velocity_W, state.average_W
+        return *weights, state.b, state.velocity_b, state.average_b
+
+    def snapshot(self) -> list[Array]:
+        """All that steps change, to `restore`."""
+        return [array.copy() for array in self._changed()]
+
+    def restore(self, snapshot: list[Array]) -> None:
+        for array, saved in zip(self._changed(), snapshot, strict=True):
+            array[:] = saved
+
+    def is_finite(self) -> bool:
+        """Whether all weights and biases are."""
+        return all(bool(np.isfinite(array).all()) for array in (self._state.W, self._state.b))
+
+    def run(
+        self,
+        samples: Samples,
+        scaling: Scaling,
+        order: Array,
+        rates: Array,
+        shares: Array,
+        between: Callable[[int], None] | None = None,
+    ) -> Array:
+        """One step for each batch of `order`; the sum of weight * J of each, before its step.
+
+        `rates` and `shares` have an entry for each batch. Ends early, with NaN for the batches
+        not done, after one whose loss is not finite. `between` is told now and then how many
+        batches are done.
+        """
+        X, targets, weight, _ = samples
+        n_batches = ceil_div(len(order), self.batch_size)
+        losses = np.full(n_batches, np.nan)
+        n_features, n_classes = X.shape[1], self._state.b.size
+        flops = 4.0 * self.batch_size * n_features * n_classes
+        parallel = self._state.partial_loss.size > 1 and threads_pay(flops)
+        per_call = ceil_div(int(_FIRST_CALL_FLOPS), int(flops) + 1)
+        rows = check.as_rows(X), check.target_rows(targets), check.as_column(weight)
+        scale = scaling.like(X)
+        done = 0
+        while done < n_batches:
+            part = slice(done, min(done + per_call, n_batches))
+            visited = order[part.start * self.batch_size : part.stop * self.batch_size]
+            batches = Batches(*rows, visited, self.batch_size, *scale, self.label_smoothing)
+            steps = Steps(
+                rates[part],
+                shares[part],
+                samples.weight_scale,
+                self.l2,
+                self.momentum,
+                self.nesterov,
+            )
+            started = time.perf_counter()
+            launch(sgd_steps, batches, steps, self._state, losses[part], parallel=parallel)
+            pace = (part.stop - part.start) / (time.perf_counter() - started)
+            per_call = min(max(int(pace * _SECONDS_PER_CALL), 1), 2 * per_call)
+            done = part.stop
+            if not np.isfinite(losses[done - 1]):
+                break
+            if between is not None and done < n_batches:
+                between(done)
+        return losses

@@ -1,0 +1,47 @@
+"""Progress that a person can watch (rich, an extra)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """What `fit_sgd` tells of its progress."""
+
+    def __call__(self, epoch: int, rows: int, loss: float | None) -> None:
+        """`rows` of the epoch are done; `loss` is its mean once all are."""
+
+
+@contextmanager
+def shown(progress: bool | Progress, epochs: int, n_rows: int) -> Iterator[Progress | None]:
+    """What to tell: a bar on the terminal for True, nothing for False."""
+    if not isinstance(progress, bool):
+        yield progress
+        return
+    if not progress:
+        yield None
+        return
+    try:
+        from rich import progress as rich_progress
+        from rich.console import Console
+    except ImportError:
+        raise ImportError("a progress bar needs rich: pip install 'fastsoftmax[cli]'") from None
+    bar = rich_progress.Progress(
+        rich_progress.TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+        rich_progress.BarColumn(),
+        rich_progress.TextColumn("{task.fields[loss]}"),
+        rich_progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("", total=epochs * n_rows, epoch=1, epochs=epochs, loss="")
+
+        def show(epoch: int, rows: int, loss: float | None) -> None:
+            bar.update(task, completed=epoch * n_rows + rows, epoch=epoch + 1)
+            if loss is not None:
+                bar.update(task, loss=f"loss {loss:.4f}")
+
+        yield show

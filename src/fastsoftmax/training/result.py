@@ -1,0 +1,128 @@
+"""What training tells and returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy.typing as npt
+
+from fastsoftmax.model import SoftmaxModel
+
+Array = npt.NDArray[Any]
+History = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class SGDResult:
+    """What training gave.
+
+    Attributes
+    ----------
+    model : SoftmaxModel
+        In the units of X, whatever the scaling. With validation data and `patience`, that of the
+        best epoch.
+    history : dict of str to list of float
+        One entry per epoch. "loss": the weighted mean of the cross-entropy over the epoch's
+        batches, each as it was before its step, without the penalty: it lags behind the loss of
+        the epoch's last weights. "learning_rate": that of the epoch's last step. "seconds": how
+        long the epoch took. With validation data also "validation_loss" (the mean cross-entropy
+        after the epoch, without the penalty) and "validation_accuracy".
+    learning_rate : float
+        The rate at the first step, after any backing off.
+    stopped : str
+        Why training ended: "epochs" (all were done), "patience" or "callback".
+    """
+
+    model: SoftmaxModel
+    history: History = field(default_factory=dict)
+    learning_rate: float = 0.0
+    stopped: str = "epochs"
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the losses by epoch, with the validation accuracy where there is one.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed (the extra ``fastsoftmax[plot]``).
+        """
+        from fastsoftmax.training.plot import plot_history
+
+        return plot_history(self.history, ax)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What a callback is told after each epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        From 0.
+    loss, learning_rate, seconds : float
+        The epoch's entries in the history; see `SGDResult`.
+    validation_loss, validation_accuracy : float or None
+    model : SoftmaxModel
+        As it is after this epoch; made when first asked for.
+    """
+
+    epoch: int
+    loss: float
+    learning_rate: float
+    seconds: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    _make_model: Callable[[], SoftmaxModel] = field(repr=False, compare=False)
+
+    @cached_property
+    def model(self) -> SoftmaxModel:
+        return self._make_model()
+
+
+class DivergenceError(FloatingPointError):
+    """The loss overflowed: the learning rate is too high for the data.
+
+    Attributes
+    ----------
+    epoch : int
+    learning_rate : float
+    model : SoftmaxModel
+        The last finite one, as it was before that epoch.
+    """
+
+    def __init__(self, epoch: int, learning_rate: float, model: SoftmaxModel) -> None:
+        super().__init__(
+            f"training diverged in epoch {epoch} with learning_rate={learning_rate:g}; "
+            "a lower rate or scaled features will help. "
+            "The exception's `model` is the last one that was finite"
+        )
+        self.epoch, self.learning_rate, self.model = epoch, learning_rate, model
+
+    def __reduce__(self) -> Any:
+        return DivergenceError, (self.epoch, self.learning_rate, self.model)
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C during training; `result` holds what was learnt by then.
+
+    Attributes
+    ----------
+    result : SGDResult
+    """
+
+    def __init__(self, result: SGDResult) -> None:
+        epochs = len(result.history["loss"])
+        super().__init__(f"training was interrupted after {epochs} epochs; see `result`")
+        self.result = result

@@ -1,0 +1,235 @@
+"""Training by mini-batch stochastic gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax import validation as check
+from fastsoftmax.model import SoftmaxModel
+from fastsoftmax.training import data
+from fastsoftmax.training.columns import Scaling, curvature, moments, no_scaling, standard_scaling
+from fastsoftmax.training.loop import Training
+from fastsoftmax.training.optimizer import Optimizer
+from fastsoftmax.training.progress import Progress, shown
+from fastsoftmax.training.result import Epoch, SGDResult, TrainingInterrupted
+from fastsoftmax.training.schedules import SCHEDULES
+
+Array = npt.NDArray[Any]
+
+
+def fit_sgd(
+    X: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    classes: npt.ArrayLike | None = None,
+    sample_weight: npt.ArrayLike | None = None,
+    class_weight: Any = None,
+    label_smoothing: float = 0.0,
+    l2: float | Literal["auto"] = "auto",
+    standardize: bool = True,
+    batch_size: int = 128,
+    epochs: int = 30,
+    learning_rate: float | Literal["auto"] = "auto",
+    schedule: str = "auto",
+    momentum: float = 0.9,
+    nesterov: bool = False,
+    average: float = 0.0,
+    shuffle: bool = True,
+    seed: int = 0,
+    dtype: npt.DTypeLike | None = None,
+    init: SoftmaxModel | None = None,
+    validation_data: Any = None,
+    patience: int | None = None,
+    feature_names: Sequence[str] | None = None,
+    callback: Callable[[Epoch], Any] | None = None,
+    progress: bool | Progress = False,
+) -> SGDResult:
+    """Train softmax regression by mini-batch SGD; the defaults need no tuning.
+
+    Each epoch visits the rows in a new random order; each batch takes one step ``v = momentum * v
+    + g``, ``W = W - rate * v``, with g the gradient of the batch's mean loss plus ``l2 * W``, and
+    likewise for b without ``l2``. Weights and biases start at zero, or at those of `init`.
+
+    Parameters
+    ----------
+    X : array_like, (N, D)
+        Samples in rows. float32 and float64 are read where they lie, in any strides, never
+        copied or changed; other real types are converted once.
+    y : array_like, (N,) or (N, K)
+        Labels, numbers or strings; or soft targets, rows of finite weights of at least 0.
+    classes : array_like, (K,), optional
+        What the classes are called, in the order of the model's columns. Default: the sorted
+        labels of `y`, or ``range(K)`` for soft targets.
+    sample_weight : array_like, (N,), optional
+        Finite weights of at least 0. The loss is divided by their sum.
+    class_weight : dict or "balanced", optional
+        Factors on the weights of the rows of each class, 1 for those not named; "balanced" gives
+        all classes the same total weight.
+    label_smoothing : float in [0, 1]
+        As in `loss_and_gradient`.
+    l2 : float or "auto"
+        Penalty ``l2 / 2 * ||W||**2`` on the mean loss; b is not penalised. With `standardize` it
+        acts on the weights of the scaled features. "auto" is 1 over the sum of the weights (N
+        without any), scikit-learn's ``C=1``: little, and enough for an optimum to exist.
+    standardize : bool
+        Centre each feature and scale it to variance 1, implicitly; constant features are centred
+        only. The model is in the units of X all the same.
+    batch_size : int
+        Rows per step; the last batch of an epoch may be smaller.
+    epochs : int
+        Passes over the data; 0 returns the starting weights.
+    learning_rate : float or "auto"
+        The size of the first step. "auto" is 1 over the curvature of a batch's mean loss,
+        estimated on a sample of rows, and backs off if the loss rises all the same.
+    schedule : {"auto", "constant", "linear", "cosine"}
+        How the rate falls, to zero at the end of the last epoch. "auto" is "cosine" with the
+        automatic rate, "constant" with a number.
+    momentum : float in [0, 1)
+        The share of the last step that goes into the next.
+    nesterov : bool
+        Step along ``g + momentum * v`` instead of v.
+    average : float in [0, 1]
+        The share of the epochs, the last ones, over which the weights are averaged; the model is
+        that average. 0 takes the last weights.
+    shuffle : bool
+        False visits the rows as they lie.
+    seed : int
+        Seeds the order of the rows. The same seed and data give the same bits, whatever the
+        number of threads.
+    dtype : float32 or float64, optional
+        To compute in. Default: float32 for float32 and float16 X, else float64.
+    init : SoftmaxModel, optional
+        To start from; with the same features and classes.
+    validation_data : (X, y) or (X, y, sample_weight), optional
+        To measure loss and accuracy on after each epoch.
+    patience : int, optional
+        Stop after so many epochs without a lower validation loss. The model is then that of the
+        best epoch, also where it never came to a stop.
+    feature_names : sequence of str, (D,), optional
+        Kept in the model.
+    callback : callable, optional
+        Called as ``callback(epoch)`` with an `Epoch` after each; a true result stops.
+    progress : bool or callable
+        True shows a bar (the extra ``fastsoftmax[cli]``). A callable is told a few times a second,
+        as ``progress(epoch, rows, loss)``: rows of the epoch done, and its loss at its end.
+
+    Returns
+    -------
+    SGDResult
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type, shape or range; if X holds a value that is not finite
+        (the text names the cell) or a column whose variance is beyond float64.
+    DivergenceError
+        If the loss overflows: a `learning_rate` too high for the data. It carries the last finite
+        model.
+    TrainingInterrupted
+        A KeyboardInterrupt that carries the result so far.
+
+    Notes
+    -----
+    The gradient is that of docs/math.md, "The matrix form", for the rows of a batch; the automatic
+    rate is its section "How far a step may go", scaling its "Scaled features". In float32, the
+    logits of a feature whose mean is m standard deviations from zero are off by about 1e-7 m
+    standard deviations of it in a prediction; training centres as it loads and is not.
+
+    Examples
+    --------
+    >>> import fastsoftmax
+    >>> result = fastsoftmax.fit_sgd([[-2.0], [-1.0], [1.0], [2.0]], ["no", "no", "yes", "yes"])
+    >>> result.model.predict([[-3.0], [3.0]])
+    array(['no', 'yes'], dtype='<U3')
+    """
+    if classes is None and init is not None:
+        classes = data.model(init).classes
+    samples, names, compute_dtype = data.samples(X, y, classes, sample_weight, class_weight, dtype)
+    n_rows, n_features = samples.X.shape
+    W, b = data.starting_weights(init, names, n_features)
+    batch_size = min(check.integer(batch_size, "batch_size", 1), n_rows)
+    epochs = check.integer(epochs, "epochs", 0)
+    average = check.number(average, "average", 0, 1)
+    l2 = penalty(l2, samples.total_weight)
+    standardize, shuffle = check.flag(standardize, "standardize"), check.flag(shuffle, "shuffle")
+    generator = np.random.default_rng(check.integer(seed, "seed", 0))
+    rate, schedule = rate_and_schedule(learning_rate, schedule)
+    held_out = None
+    if validation_data is not None:
+        held_out = data.validation(validation_data, n_features, names, compute_dtype)
+    if patience is not None:
+        patience = check.integer(patience, "patience", 1)
+        if held_out is None:
+            raise ValueError("patience needs validation_data to measure progress on")
+    feature_names = check.feature_names(feature_names, n_features)
+
+    scaling = no_scaling()
+    if standardize:
+        scaling = standard_scaling(moments(samples.X, samples.weight), samples.X.dtype)
+    optimizer = Optimizer(
+        *scaling.to_scaled(W, b),
+        compute_dtype,
+        batch_size=batch_size,
+        l2=l2,
+        momentum=check.number(momentum, "momentum", 0, 1, below=True),
+        nesterov=check.flag(nesterov, "nesterov"),
+        label_smoothing=check.number(label_smoothing, "label_smoothing", 0, 1),
+    )
+
+    def make_model(W: Array, b: Array) -> SoftmaxModel:
+        W, b = W.astype(compute_dtype), b.astype(compute_dtype)
+        return SoftmaxModel(W, b, names, feature_names)
+
+    with shown(progress, epochs, n_rows) as tell:
+        training = Training(
+            samples,
+            held_out,
+            scaling,
+            optimizer,
+            make_model,
+            order=lambda: generator.permutation(n_rows) if shuffle else np.arange(n_rows),
+            epochs=epochs,
+            rate=automatic_rate(samples, scaling, batch_size, l2) if rate is None else rate,
+            backs_off=rate is None,
+            schedule=schedule,
+            averaged_epochs=int(np.ceil(average * epochs)),
+            patience=patience,
+            callback=callback,
+            progress=tell,
+        )
+        try:
+            training.run()
+        except KeyboardInterrupt as interrupt:
+            raise TrainingInterrupted(training.result()) from interrupt
+    return training.result()
+
+
+def penalty(l2: Any, total_weight: float) -> float:
+    """The factor of the penalty, checked."""
+    if isinstance(l2, str):
+        check.choice(l2, "l2", ("auto",))
+        return 1 / total_weight
+    return check.number(l2, "l2", 0)
+
+
+def rate_and_schedule(learning_rate: Any, schedule: Any) -> tuple[float | None, str]:
+    """(the rate, None where it is to be found; the schedule), both checked."""
+    check.choice(schedule, "schedule", ("auto", *SCHEDULES))
+    if isinstance(learning_rate, str):
+        check.choice(learning_rate, "learning_rate", ("auto",))
+        return None, "cosine" if schedule == "auto" else schedule
+    rate = check.number(learning_rate, "learning_rate", 0)
+    return rate, "constant" if schedule == "auto" else schedule
+
+
+def automatic_rate(samples: data.Samples, scaling: Scaling, batch_size: int, l2: float) -> float:
+    """1 over the curvature of the mean loss of a batch."""
+    bend = curvature(samples.X, samples.weight, scaling).of_batches(batch_size)
+    bend *= samples.total_target / samples.total_weight
+    if not np.isfinite(bend):
+        check.raise_non_finite("the squares of X", samples.X.dtype, X=samples.X)
+    return 1 / (bend + l2) if bend + l2 > 0 else 1.0
