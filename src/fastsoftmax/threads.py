@@ -86,10 +86,6 @@ def launch(kernel: Callable[..., None], *arguments: Any, parallel: bool = True) 
         numba.set_num_threads(previous)
 
 
-def threads_pay(flops: float) -> bool:
-    """Whether waking threads costs less than they save on so many operations."""
-    if (_requested or numba.get_num_threads()) == 1:
-        return False
-    in_parallel()  # chooses the layer
-    slow = numba.threading_layer() == "workqueue"  # 140 us a launch, 1.5 with the others
-    return flops > (1e8 if slow else 1e6)
+def thread_count() -> int:
+    """How many threads a kernel would use now."""
+    return _requested or int(numba.get_num_threads())

@@ -45,16 +45,18 @@ def rows_scratch(X: Rows, n_features: int, like: Array) -> Array:
 
 
 @jit_inline
-def block_address(X: Rows, first: int, n_rows: int, scratch: Array) -> tuple[int, int]:
-    """(address, row stride) of rows first... of X, where they lie or loaded into scratch.
+def find_rows(X: Rows, first: int, n_rows: int, scratch: Array, rows: Array) -> None:
+    """rows = the addresses of n_rows rows of X, where they lie or loaded into scratch.
 
     An address keeps no array alive: the caller's `scratch` must be used after the rows are, or
     belong to the caller's caller or to a loop around.
     """
-    if lies_ready(X, scratch):
-        return X.address + first * X.row_stride, X.row_stride
-    load_rows(X, first, scratch[:n_rows])
-    return address_of(scratch), scratch.shape[1] * item_bytes(scratch)
+    address, stride = X.address + first * X.row_stride, X.row_stride
+    if not lies_ready(X, scratch):
+        load_rows(X, first, scratch[:n_rows])
+        address, stride = address_of(scratch), scratch.shape[1] * item_bytes(scratch)
+    for r in range(n_rows):
+        rows[r] = address + r * stride
 
 
 def targets_scratch(targets: Rows, n_classes: int, like: Array) -> Array:
@@ -160,9 +162,16 @@ def logits_of_block(
     Z_T: Array,
 ) -> bool:
     """Z_T (K, ROW_BLOCK) of n_rows rows from `first` on; returns whether all are finite."""
-    rows, stride = block_address(X, first, n_rows, scratch)
-    logits(rows, stride, n_rows, scratch.shape[1], W_tiles, b, X_T, Z_T)
+    rows = np.empty(ROW_BLOCK, np.int64)
+    find_rows(X, first, n_rows, scratch, rows)
+    logits(rows, n_rows, scratch.shape[1], W_tiles, b, X_T, Z_T, next_block(X, first), CACHE_LINE)
     return all_finite(Z_T)
+
+
+@jit_inline
+def next_block(X: Rows, first: int) -> int:
+    """Where the block after the one from row `first` on begins."""
+    return X.address + (first + ROW_BLOCK) * X.row_stride
 
 
 @jit_inline
@@ -211,15 +220,17 @@ def load_block(Z: Rows, first: int, n_rows: int, Z_T: Array) -> None:
     per_group = VECTOR_BYTES // size
     stride = ROW_BLOCK * size
     if lies_ready(Z, Z_T):
+        rows = np.empty(per_group, np.int64)
         for g in range(ROW_BLOCK // per_group):
-            r = g * per_group
-            source = Z.address + (first + r) * Z.row_stride
-            count = max(min(n_rows - r, per_group), 0)
+            source = Z.address + (first + g * per_group) * Z.row_stride
+            count = max(min(n_rows - g * per_group, per_group), 0)
             target = address_of(Z_T) + g * VECTOR_BYTES
             # sixteen rows at once are more streams than the hardware follows
             for ahead in range(0, per_group * Z.row_stride, CACHE_LINE):
                 prefetch(source + per_group * Z.row_stride + ahead)
-            transpose_rows(Z_T, source, Z.row_stride, count, n_classes, target, stride)
+            for r in range(count):
+                rows[r] = source + r * Z.row_stride
+            transpose_rows(Z_T, address_of(rows), 0, count, n_classes, target, stride)
         return
     for k in range(n_classes):
         address = Z.address + first * Z.row_stride + k * Z.column_stride

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fastsoftmax.kernels import simd
 from fastsoftmax.kernels._jit import jit, jit_callable
-from fastsoftmax.kernels.memory import Array, item_bytes
+from fastsoftmax.kernels.memory import CACHE_LINE, Array, item_bytes
 from fastsoftmax.kernels.parallel import for_each
+from fastsoftmax.kernels.products import TILE_ROWS
 from fastsoftmax.kernels.simd import address_of
 from fastsoftmax.kernels.tile import MAX_ROWS, TILE_BYTES, multiply_add
 from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
@@ -50,11 +51,12 @@ def multiply_piece(c: int, A: Array, B: Array, n_terms: int, repeats: int, C: Ar
             MAX_ROWS,
             address_of(A[c]),
             address_of(B[c]),
-            TILE_BYTES,
+            address_of(TILE_ROWS),
             address_of(C[c]),
             TILE_BYTES,
             n_terms,
             address_of(B[c]),
+            CACHE_LINE,
         )
 
 

@@ -19,13 +19,14 @@ from fastsoftmax.kernels._jit import jit, jit_callable
 from fastsoftmax.kernels.block import (
     add_row_sums,
     all_finite,
-    block_address,
+    find_rows,
     groups,
     lanes,
     lanes_of_targets,
     lies_ready,
     load_weights_and_targets,
     logits_of_block,
+    next_block,
     residuals,
     rows_scratch,
     targets_scratch,
@@ -38,7 +39,15 @@ from fastsoftmax.kernels.blocks import (
     ceil_div,
     chunk_rows,
 )
-from fastsoftmax.kernels.memory import Array, Rows, item_bytes, load_item, load_rows, skip_columns
+from fastsoftmax.kernels.memory import (
+    CACHE_LINE,
+    Array,
+    Rows,
+    item_bytes,
+    load_item,
+    load_rows,
+    skip_columns,
+)
 from fastsoftmax.kernels.parallel import for_each
 from fastsoftmax.kernels.products import (
     add_gradient,
@@ -84,6 +93,7 @@ def chunk_gradient(c: int, problem: Problem, partials: Partials) -> None:
     n_classes = b.size
     scratch = rows_scratch(X, n_features, b)
     X_T = transposed_scratch(n_features, b)
+    rows = np.empty(ROW_BLOCK, np.int64)
     Z_T = np.empty((n_classes, ROW_BLOCK), b.dtype)
     tail = np.empty(ROW_BLOCK * tile_width(b), b.dtype)
     weights = np.empty(ROW_BLOCK, b.dtype)
@@ -93,13 +103,14 @@ def chunk_gradient(c: int, problem: Problem, partials: Partials) -> None:
     stop = min((c + 1) * size, n_rows)
     for first in range(c * size, stop, ROW_BLOCK):
         count = min(ROW_BLOCK, stop - first)
-        rows, stride = block_address(X, first, count, scratch)
+        find_rows(X, first, count, scratch, rows)
+        ahead = next_block(X, first)
         load_weights_and_targets(sample_weight, targets, first, count, weights, block_targets)
-        logits(rows, stride, count, n_features, W_tiles, b, X_T, Z_T)
+        logits(rows, count, n_features, W_tiles, b, X_T, Z_T, ahead, CACHE_LINE)
         partials.overflows[c] |= not all_finite(Z_T)
         residuals(Z_T, block_targets, weights, label_smoothing, losses)
         partials.loss[c] += weighted_sum(losses[:count], weights)
-        add_gradient(rows, stride, count, n_features, Z_T, tail, partials.G_T[c])
+        add_gradient(rows, count, n_features, Z_T, tail, partials.G_T[c], ahead, CACHE_LINE)
         add_row_sums(Z_T, partials.g_b[c])
 
 
@@ -152,17 +163,18 @@ def add_slab(
     d = slab // class_slabs * width
     in_place = lies_ready(X, G_T) and d + width <= n_features
     columns = np.zeros((0 if in_place else n_rows, width), G_T.dtype)
-    rows, stride = address_of(columns), TILE_BYTES
+    address, stride = address_of(columns), TILE_BYTES
     if in_place:
-        rows, stride = X.address + start * X.row_stride + d * item_bytes(G_T), X.row_stride
+        address, stride = X.address + start * X.row_stride + d * item_bytes(G_T), X.row_stride
     else:
         load_rows(skip_columns(X, d), start, columns[:, : min(width, n_features - d)])
+    rows = np.arange(n_rows) * stride + address
     first_tile = slab % class_slabs * SLAB_TILES
     for t in range(first_tile, min(first_tile + SLAB_TILES, n_tiles)):
         for r in range(0, n_rows, ROW_BLOCK):
-            block = rows + r * stride
+            block = address_of(rows) + r * 8
             count = min(ROW_BLOCK, n_rows - r)
-            add_gradient_tile(block, stride, count, d, t, Z_T[r // ROW_BLOCK], G_T, block)
+            add_gradient_tile(0, block, count, d, t, Z_T[r // ROW_BLOCK], G_T, address, 0)
     columns[:, 0] = 0  # keeps the scratch alive up to here: an address alone would not
 
 

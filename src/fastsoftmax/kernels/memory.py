@@ -57,6 +57,17 @@ def load_item(typing_context: Any, item: Any, address: Any) -> Any:
 
 
 @intrinsic
+def load_address(typing_context: Any, table: Any, i: Any) -> Any:
+    """Entry i of a table of addresses."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        return builder.load(builder.gep(pointer, [arguments[1]]))
+
+    return types.intp(types.intp, types.intp), codegen
+
+
+@intrinsic
 def store_item(typing_context: Any, item: Any, address: Any, value: Any) -> Any:
     """Write `value`, converted to `item`'s dtype, at `address`, aligned or not."""
     dtype = item.dtype

@@ -18,6 +18,9 @@ from fastsoftmax.kernels.tile import A_GROUP, MAX_ROWS, TILE_BYTES, multiply_add
 from fastsoftmax.kernels.transpose import transpose_rows
 from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
 
+# A table of rows that lie one tile width apart.
+TILE_ROWS = np.arange(max(FEATURE_BLOCK, ROW_BLOCK), dtype=np.int64) * TILE_BYTES
+
 
 @jit_also
 def class_tiles(n_classes: int) -> int:
@@ -104,25 +107,26 @@ def transposed_scratch(n_features: int, like: Array) -> Array:
 
 @jit_inline
 def logits(
-    X: int,
-    row_stride: int,
+    rows: Array,
     n_rows: int,
     n_features: int,
     W_tiles: Array,
     b: Array,
     X_T: Array,
     Z_T: Array,
+    ahead: int,
+    ahead_step: int,
 ) -> None:
-    """Z_T (K, ROW_BLOCK) = (X W + b)' for n_rows contiguous rows at X, row_stride bytes apart.
+    """Z_T (K, ROW_BLOCK) = (X W + b)' for the n_rows contiguous rows whose addresses are `rows`.
 
-    Columns of Z_T beyond n_rows are b. X_T, from `transposed_scratch`, is scratch.
+    Columns of Z_T beyond n_rows are b. X_T, from `transposed_scratch`, is scratch. `ahead` and
+    `ahead_step` are the tile's: a block asks for the first half of the next one here, for the
+    second half in `add_gradient`.
     """
     size = item_bytes(b)
     panel_rows = TILE_BYTES // size
     lanes = VECTOR_BYTES // size
     n_classes = b.size
-    # Tiles ask for the first half of the next block here, for the second half in `add_gradient`.
-    next_block = X + ROW_BLOCK * row_stride
     for k in range(n_classes):
         for r in range(ROW_BLOCK):
             Z_T[k, r] = b[k]
@@ -135,12 +139,12 @@ def logits(
                 r = p * panel_rows + half
                 transpose_rows(
                     b,
-                    X + r * row_stride + d * size,
-                    row_stride,
+                    address_of(rows) + r * 8,
+                    d * size,
                     max(min(n_rows - r, lanes), 0),
                     width,
                     address_of(X_T) + p * panel_bytes + half * size,
-                    TILE_BYTES,
+                    panel_rows * size,  # a literal would have a type, so a version, of its own
                 )
         for t in range(class_tiles(n_classes)):
             k = first_class(t, n_classes)
@@ -152,43 +156,55 @@ def logits(
                     height,
                     A,
                     address_of(X_T) + p * panel_bytes,
-                    panel_rows
-                    * size,  # not TILE_BYTES: a literal has a type, so a version, of its own
+                    address_of(TILE_ROWS),
                     address_of(Z_T) + (k * ROW_BLOCK + p * panel_rows) * size,
                     ROW_BLOCK * size,
                     width,
-                    next_block + (p * n_features + d) * CACHE_LINE,
+                    ahead + (p * n_features + d) * ahead_step,
+                    ahead_step,
                 )
 
 
 @jit_inline
 def add_gradient(
-    X: int, row_stride: int, n_rows: int, n_features: int, Z_T: Array, tail: Array, G_T: Array
+    rows: Array,
+    n_rows: int,
+    n_features: int,
+    Z_T: Array,
+    tail: Array,
+    G_T: Array,
+    ahead: int,
+    ahead_step: int,
 ) -> None:
     """G_T (K, padded D) += residuals' X, for the residuals Z_T (K, ROW_BLOCK) of n_rows rows.
 
-    `tail` (ROW_BLOCK * tile width,) is scratch, for the last features.
+    `tail` (ROW_BLOCK * tile width,) is scratch, for the last features; the rest as in `logits`.
     """
     width = tile_width(Z_T)
-    ahead = X + ROW_BLOCK * row_stride + ROW_BLOCK * n_features * item_bytes(Z_T) // 2
+    ahead += ROW_BLOCK * n_features * item_bytes(Z_T) // 2 // CACHE_LINE * ahead_step
     for d in range(0, n_features, width):
-        B, B_stride = X + d * item_bytes(Z_T), row_stride
+        B, B_rows = d * item_bytes(Z_T), address_of(rows)
         if d + width > n_features:
-            copy_columns(Z_T, B, row_stride, n_rows, n_features - d, tail)
-            B, B_stride = address_of(tail), TILE_BYTES
+            copy_columns(Z_T, rows, d, n_rows, n_features - d, tail)
+            B, B_rows = address_of(tail), address_of(TILE_ROWS)
         for t in range(class_tiles(Z_T.shape[0])):
-            add_gradient_tile(B, B_stride, n_rows, d, t, Z_T, G_T, ahead)
-        ahead += n_rows * CACHE_LINE
+            add_gradient_tile(B, B_rows, n_rows, d, t, Z_T, G_T, ahead, ahead_step)
+        ahead += n_rows * ahead_step
 
 
 @jit_inline
 def add_gradient_tile(
-    X: int, row_stride: int, n_rows: int, d: int, t: int, Z_T: Array, G_T: Array, ahead: int
+    B: int,
+    B_rows: int,
+    n_rows: int,
+    d: int,
+    t: int,
+    Z_T: Array,
+    G_T: Array,
+    ahead: int,
+    ahead_step: int,
 ) -> None:
-    """The share of class tile t and one tile width of features from d on, whose rows are at X.
-
-    `ahead` is where the tile asks for memory that is wanted soon.
-    """
+    """The share of class tile t and one tile width of features from d on; B, ... as the tile's."""
     size = item_bytes(Z_T)
     n_classes = Z_T.shape[0]
     k = first_class(t, n_classes)
@@ -196,24 +212,25 @@ def add_gradient_tile(
         Z_T[0],  # one-dimensional, as in `logits`: no second version of the tile
         first_class(t + 1, n_classes) - k,
         address_of(Z_T) + k * ROW_BLOCK * size,
-        X,
-        row_stride,
+        B,
+        B_rows,
         address_of(G_T) + (k * G_T.shape[1] + d) * size,
         G_T.shape[1] * size,
         n_rows,
         ahead,
+        ahead_step,
     )
 
 
 @jit_inline
 def copy_columns(
-    item: Array, source: int, row_stride: int, n_rows: int, n_columns: int, target: Array
+    item: Array, rows: Array, d: int, n_rows: int, n_columns: int, target: Array
 ) -> None:
-    """target (n_rows, tile width) = source (n_rows, n_columns), zeros beyond."""
+    """target (n_rows, tile width) = columns d... of the rows, zeros beyond n_columns."""
     size = item_bytes(item)
     width, lanes = TILE_BYTES // size, VECTOR_BYTES // size
     for r in range(n_rows):
         for j in range(0, width, lanes):
             count = min(max(n_columns - j, 0), lanes)
-            v = load_first(item, source + r * row_stride + j * size, count, item.dtype.type(0))
+            v = load_first(item, rows[r] + (d + j) * size, count, item.dtype.type(0))
             store(v, address_of(target) + (r * width + j) * size)

@@ -17,11 +17,12 @@ from fastsoftmax.kernels import simd
 from fastsoftmax.kernels._jit import jit, jit_callable, jit_inline
 from fastsoftmax.kernels.block import (
     add_row_sums,
+    lies_ready,
     load_targets,
     residuals,
     targets_scratch,
 )
-from fastsoftmax.kernels.blocks import ROW_BLOCK, ceil_div
+from fastsoftmax.kernels.blocks import ROW_BLOCK
 from fastsoftmax.kernels.memory import (
     CACHE_LINE,
     Array,
@@ -56,6 +57,7 @@ class Batches(NamedTuple):
     sample_weight: Rows  # (N, 1)
     order: Array  # (n,), the rows to visit
     batch_size: int
+    chunk_rows: int  # of a batch
     centre: Array  # (D,), features are (x - centre) * scale; (0,) for X as it is
     scale: Array
     label_smoothing: float
@@ -97,7 +99,8 @@ class State(NamedTuple):
 class Scratch(NamedTuple):
     """Room for the block of each of C chunks."""
 
-    rows: Array  # (C, ROW_BLOCK, D)
+    rows: Array  # (C, ROW_BLOCK), the addresses of the block's rows
+    loaded: Array  # (C, ROW_BLOCK, D), or (0, ...) where rows can be read where they lie
     X_T: Array  # (C, as `transposed_scratch`)
     Z_T: Array  # (C, K, ROW_BLOCK)
     tail: Array  # (C, ROW_BLOCK * tile width)
@@ -106,12 +109,14 @@ class Scratch(NamedTuple):
 
 
 @jit_inline
-def scratch_for(state: State) -> Scratch:
+def scratch_for(batches: Batches, state: State) -> Scratch:
     """Allocated once for many batches: the allocator took longer than the work of a small one."""
+    in_place = batches.centre.size == 0 and lies_ready(batches.X, state.b)
     b, n_chunks = state.b, state.partial_loss.size
     length = transposed_size(state.n_features, b)
     return Scratch(
-        np.empty((n_chunks, ROW_BLOCK, state.n_features), b.dtype),
+        np.empty((n_chunks, ROW_BLOCK), np.int64),
+        np.empty((0 if in_place else n_chunks, ROW_BLOCK, state.n_features), b.dtype),
         np.empty((n_chunks, length), b.dtype),
         np.empty((n_chunks, b.size, ROW_BLOCK), b.dtype),
         np.empty((n_chunks, ROW_BLOCK * tile_width(b)), b.dtype),
@@ -142,20 +147,19 @@ def chunk_gradient(
     scratch: Scratch,
 ) -> None:
     """The sums over chunk c of batch at[0]."""
-    X, targets, sample_weight, order, batch_size, centre, scale, label_smoothing = batches
+    X, targets, sample_weight, order, batch_size, size, centre, scale, label_smoothing = batches
     start = at[0] * batch_size
     stop = min(start + batch_size, order.size)
     b, n_features, partial_loss = state.b, state.n_features, state.partial_loss
     G_T, g_b = state.partial_G_T[c], state.partial_g_b[c]
     n_classes = b.size
-    rows, X_T, Z_T, tail = scratch.rows[c], scratch.X_T[c], scratch.Z_T[c], scratch.tail[c]
-    weights, losses = scratch.weights[c], scratch.losses[c]
+    X_T, Z_T, tail = scratch.X_T[c], scratch.Z_T[c], scratch.tail[c]
+    rows, weights, losses = scratch.rows[c], scratch.weights[c], scratch.losses[c]
+    loaded = address_of(scratch.loaded) + c * ROW_BLOCK * n_features * item_bytes(b)
     block_targets = targets_scratch(targets, n_classes, b)
     G_T[:] = 0
     g_b[:] = 0
     loss = 0.0
-    size = ceil_div(ceil_div(stop - start, partial_loss.size), ROW_BLOCK) * ROW_BLOCK
-    row_bytes = n_features * item_bytes(b)
     chunk_stop = min(start + (c + 1) * size, stop)
     for first in range(start + c * size, chunk_stop, ROW_BLOCK):
         count = min(ROW_BLOCK, chunk_stop - first)
@@ -167,20 +171,21 @@ def chunk_gradient(
             n = order[first + r]
             load_targets(targets, r, n, block_targets)
             weights[r] = weight_of(sample_weight, n) * weight_scale / (stop - start)
-            target = address_of(rows) + r * row_bytes
-            if centre.size:
-                load_scaled_row(X, n, centre, scale, b, target)
-            else:
-                load_row(X, n, n_features, b, target)
+            rows[r] = X.address + n * X.row_stride
+            if scratch.loaded.size:
+                rows[r] = loaded + r * n_features * item_bytes(b)
+                if centre.size:
+                    load_scaled_row(X, n, centre, scale, b, rows[r])
+                else:
+                    load_row(X, n, n_features, b, rows[r])
             if ahead + r < order.size:
                 prefetch_row(X, targets, order[ahead + r], n_features)
         weights[count:] = 0
-        address = address_of(rows)
-        logits(address, row_bytes, count, n_features, state.W, b, X_T, Z_T)
+        logits(rows, count, n_features, state.W, b, X_T, Z_T, rows[0], 0)
         residuals(Z_T, block_targets, weights, label_smoothing, losses)
         for r in range(count):
             loss += weight_of(sample_weight, order[first + r]) * np.float64(losses[r])
-        add_gradient(address, row_bytes, count, n_features, Z_T, tail, G_T)
+        add_gradient(rows, count, n_features, Z_T, tail, G_T, rows[0], 0)
         add_row_sums(Z_T, g_b)
     partial_loss[c] = loss
 
@@ -188,37 +193,45 @@ def chunk_gradient(
 @jit
 def update_class(k: int, at: Array, steps: Steps, state: State) -> None:
     """Step at[0] for class k, adding up the chunks."""
-    i = at[0]
-    b, n_features, G_T, g_b = state.b, state.n_features, state.partial_G_T, state.partial_g_b
-    n_chunks, size = g_b.shape[0], item_bytes(b)
-    rate, share = steps.learning_rate[i], steps.share[i]
-    gradient = 0.0
-    for c in range(n_chunks):
-        gradient += g_b[c, k]
-    velocity = steps.momentum * state.velocity_b[k] + gradient
-    state.velocity_b[k] = velocity
-    state.b[k] -= rate * (gradient + steps.momentum * velocity if steps.nesterov else velocity)
-    if share > 0:
-        state.average_b[k] += share * (state.b[k] - state.average_b[k])
+    update_bias(k, at[0], steps, state)
+    update_weights(k, at[0], steps, state)
 
+
+@jit_inline
+def update_bias(k: int, i: int, steps: Steps, state: State) -> None:
+    """Step i for b[k]."""
+    b, v, average, g_b = state.b, state.velocity_b, state.average_b, state.partial_g_b
+    gradient = 0.0
+    for c in range(g_b.shape[0]):
+        gradient += g_b[c, k]
+    v[k] = steps.momentum * v[k] + gradient
+    u = gradient + steps.momentum * v[k] if steps.nesterov else v[k]
+    b[k] -= steps.learning_rate[i] * u
+    average[k] += steps.share[i] * (b[k] - average[k])
+
+
+@jit_inline
+def update_weights(k: int, i: int, steps: Steps, state: State) -> None:
+    """Step i for W[:, k], a vector of features at a time."""
+    b, n_features, G_T = state.b, state.n_features, state.partial_G_T
+    item, share = item_bytes(b), steps.share[i]
     momentum, l2 = simd.splat(b, steps.momentum), simd.splat(b, steps.l2)
-    minus_rate, part = simd.splat(b, -rate), simd.splat(b, share)
-    G = address_of(G_T) + k * G_T.shape[2] * size
-    chunk_bytes = G_T.shape[1] * G_T.shape[2] * size
-    for group in range(0, n_features, A_GROUP):
-        packed = packed_row(k, group, n_features, b.size) * size
-        W, v = address_of(state.W) + packed, address_of(state.velocity_W) + packed
+    minus_rate, part = simd.splat(b, -steps.learning_rate[i]), simd.splat(b, share)
+    n_chunks, chunk_bytes = G_T.shape[0], G_T.shape[1] * G_T.shape[2] * item
+    for d in range(0, n_features, A_GROUP):
+        packed = packed_row(k, d, n_features, b.size) * item
+        W, V = address_of(state.W) + packed, address_of(state.velocity_W) + packed
         average = address_of(state.average_W) + packed
-        for at in range(0, min(A_GROUP, n_features - group) * size, VECTOR_BYTES):
-            g = simd.load(b, G + group * size + at)
+        G = address_of(G_T) + (k * G_T.shape[2] + d) * item
+        for at in range(0, min(A_GROUP, n_features - d) * item, VECTOR_BYTES):
+            g = simd.load(b, G + at)
             for c in range(1, n_chunks):
-                g += simd.load(b, G + c * chunk_bytes + group * size + at)
+                g += simd.load(b, G + c * chunk_bytes + at)
             w = simd.load(b, W + at)
             g = simd.fma(w, l2, g)
-            u = simd.fma(simd.load(b, v + at), momentum, g)
-            simd.store(u, v + at)
-            if steps.nesterov:
-                u = simd.fma(u, momentum, g)
+            v = simd.fma(simd.load(b, V + at), momentum, g)
+            simd.store(v, V + at)
+            u = simd.fma(v, momentum, g) if steps.nesterov else v
             w = simd.fma(u, minus_rate, w)
             simd.store(w, W + at)
             if share > 0:
@@ -231,7 +244,7 @@ def sgd_steps(run: int, batches: Batches, steps: Steps, state: State, batch_loss
     """One step per batch; batch_loss[i] = sum of weight * J in batch i, before its step."""
     n_classes, n_chunks = state.b.size, state.partial_loss.size
     at = np.empty(1, np.int64)  # the batch; the tuples are made once, which counts references
-    gradient_arguments = (batches, at, steps.weight_scale, state, scratch_for(state))
+    gradient_arguments = (batches, at, steps.weight_scale, state, scratch_for(batches, state))
     update_arguments = (at, steps, state)
     for i in range(batch_loss.size):
         at[0] = i

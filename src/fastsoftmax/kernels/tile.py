@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 
 from fastsoftmax.kernels._jit import jit
 from fastsoftmax.kernels.blocks import ROW_BLOCK
-from fastsoftmax.kernels.memory import CACHE_LINE, Array, emit_prefetch
+from fastsoftmax.kernels.memory import Array, emit_prefetch
 from fastsoftmax.kernels.vector_ir import (
     VECTOR_BYTES,
     call,
@@ -50,19 +50,21 @@ def multiply_add(
     n_rows: int,
     A: int,
     B: int,
-    B_stride: int,
+    B_rows: int,
     C: int,
     C_row_stride: int,
     n_terms: int,
     ahead: int,
+    ahead_step: int,
 ) -> None:
     """C (n_rows, 2 vectors) += A (n_rows, n_terms) B (n_terms, 2 vectors).
 
-    A, B, C are addresses, strides are in bytes. 1 <= n_rows <= MAX_ROWS; n_terms may be 0. Each
-    step also asks for the next cache line from `ahead` on, which need not be readable: memory that
+    A, B, C are addresses. Row p of B lies at B plus entry p of the table at `B_rows`: rows of X
+    are read wherever they are. 1 <= n_rows <= MAX_ROWS; n_terms may be 0. Each step also asks for
+    the cache line at `ahead`, which need not be readable and moves on by `ahead_step`: memory that
     is wanted soon arrives while the tile computes.
     """
-    _multiply_add(item, n_rows, A, B, B_stride, C, C_row_stride, n_terms, ahead)
+    _multiply_add(item, n_rows, A, B, B_rows, C, C_row_stride, n_terms, ahead, ahead_step)
 
 
 @intrinsic
@@ -72,16 +74,18 @@ def _multiply_add(
     n_rows: Any,
     A: Any,
     B: Any,
-    B_stride: Any,
+    B_rows: Any,
     C: Any,
     C_row_stride: Any,
     n_terms: Any,
     ahead: Any,
+    ahead_step: Any,
 ) -> Any:
     vector = llvm_vector(native(item.dtype))
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        _, n_rows_, A_, B_, B_stride_, C_, C_row_stride_, n_terms_, ahead_ = arguments
+        _, n_rows_, A_, B_, B_rows_, C_, C_row_stride_, n_terms_, ahead_, step_ = arguments
+        table = builder.inttoptr(B_rows_, _WORD.as_pointer())
         builder.function.attributes.add("noinline")  # compiled once for both products
         start = builder.block
         end = builder.append_basic_block("tile.end")
@@ -90,8 +94,8 @@ def _multiply_add(
             block = builder.append_basic_block(f"tile.{rows}")
             cases.append(block)
             builder.position_at_end(block)
-            addresses = (A_, B_, C_, ahead_)
-            _emit_rows(builder, vector, rows, addresses, B_stride_, C_row_stride_, n_terms_, end)
+            addresses = (A_, B_, table, C_, C_row_stride_, ahead_, step_)
+            _emit_rows(builder, vector, rows, addresses, n_terms_, end)
         builder.position_at_end(start)
         switch = builder.switch(n_rows_, end)
         for rows, block in enumerate(cases, 1):
@@ -99,21 +103,19 @@ def _multiply_add(
         builder.position_at_end(end)
         return context.get_dummy_value()
 
-    return types.void(item, *[types.intp] * 8), codegen
+    return types.void(item, *[types.intp] * 9), codegen
 
 
 def _emit_rows(
     builder: ir.IRBuilder,
     vector: ir.VectorType,
     rows: int,
-    addresses: tuple[Any, Any, Any, Any],
-    B_stride: Any,
-    C_row_stride: Any,
+    addresses: tuple[Any, ...],
     n_terms: Any,
     end: Any,
 ) -> None:
     """The tile for one number of rows: sum over the terms, then add the sums to C."""
-    A, B, C, ahead = addresses
+    A, B, table, C, C_row_stride, ahead, ahead_step = addresses
     item_bytes = VECTOR_BYTES // vector.count
 
     def offset(base: Any, amount: int) -> Any:
@@ -145,8 +147,9 @@ def _emit_rows(
     builder.branch(term)
 
     builder.position_at_end(term)
-    place, b, line, *totals = phis(3)
+    place, entry, line, *totals = phis(3)
     a = builder.add(group_A, place)
+    b = builder.add(B, builder.load(builder.gep(table, [entry])))
     B_vectors = [load_value(builder, offset(b, j * VECTOR_BYTES), vector) for j in columns]
     new = []
     for i in range(rows):
@@ -157,16 +160,16 @@ def _emit_rows(
             new.append(call(builder, f"llvm.fmuladd.{suffix(vector)}", vector, terms))
     emit_prefetch(builder, line)
     next_place = builder.add(place, _WORD(item_bytes))
-    new = [builder.add(b, B_stride), builder.add(line, _WORD(CACHE_LINE)), *new]
+    new = [builder.add(entry, _WORD(1)), builder.add(line, ahead_step), *new]
     builder.cbranch(builder.icmp_signed("<", next_place, stop), term, group_done)
-    _connect([place, b, line, *totals], group, [_WORD(0), *group_state])
-    _connect([place, b, line, *totals], term, [next_place, *new])
+    _connect([place, entry, line, *totals], group, [_WORD(0), *group_state])
+    _connect([place, entry, line, *totals], term, [next_place, *new])
 
     builder.position_at_end(group_done)
     fewer = builder.sub(left, _WORD(A_GROUP))
     next_A = offset(group_A, rows * A_GROUP * item_bytes)
     builder.branch(next_group)
-    _connect([left, group_A, *group_state], before, [n_terms, A, B, ahead, *zeros])
+    _connect([left, group_A, *group_state], before, [n_terms, A, _WORD(0), ahead, *zeros])
     _connect([left, group_A, *group_state], group_done, [fewer, next_A, *new])
 
     totals = group_state[2:]

@@ -10,38 +10,43 @@ from numba.extending import intrinsic
 
 from fastsoftmax.kernels import simd, vector_ir
 from fastsoftmax.kernels._jit import jit
-from fastsoftmax.kernels.memory import Array, item_bytes, load_item, store_item
+from fastsoftmax.kernels.memory import Array, item_bytes, load_address, load_item, store_item
 from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+
+_WORD = ir.IntType(64)
 
 
 @intrinsic(prefer_literal=True)
 def transpose_tile(
     typing_context: Any,
     item: Any,
-    source: Any,
-    source_stride: Any,
+    rows: Any,
+    offset: Any,
     target: Any,
     target_stride: Any,
     n_columns: Any,
 ) -> Any:
-    """target (lanes, lanes) = source (lanes, n_columns)'; strides in bytes.
+    """target (lanes, lanes) = (lanes, n_columns)', of the rows whose addresses lie at `rows`.
 
-    A literal n_columns means whole rows of `lanes`; otherwise only n_columns of them are read.
+    `offset` and strides are in bytes. A literal n_columns means whole rows of `lanes`; otherwise
+    only n_columns of them are read.
     """
     vector = vector_ir.llvm_vector(vector_ir.native(item.dtype))
     whole = isinstance(n_columns, types.Literal)
     columns = types.literal(n_columns.literal_value) if whole else types.intp
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        _, source_, source_stride_, target_, target_stride_, n_columns_ = arguments
+        _, rows_, offset_, target_, target_stride_, n_columns_ = arguments
+        table = builder.inttoptr(rows_, _WORD.as_pointer())
         zero = ir.Constant(vector.element, 0.0)
         rows = []
-        for _ in range(vector.count):
+        for i in range(vector.count):
+            address = builder.load(builder.gep(table, [_WORD(i)]))
+            source = builder.add(address, offset_)
             if whole:
-                rows.append(vector_ir.load_value(builder, source_, vector))
+                rows.append(vector_ir.load_value(builder, source, vector))
             else:
-                rows.append(vector_ir.load_masked(builder, source_, vector, n_columns_, zero))
-            source_ = builder.add(source_, source_stride_)
+                rows.append(vector_ir.load_masked(builder, source, vector, n_columns_, zero))
         for row in _transposed(builder, rows, vector.count):
             vector_ir.store_value(builder, row, target_)
             target_ = builder.add(target_, target_stride_)
@@ -110,34 +115,35 @@ def _indices(numbers: list[int]) -> ir.Constant:
 @jit
 def transpose_rows(
     item: Array,
-    source: int,
-    source_stride: int,
+    rows: int,
+    offset: int,
     n_rows: int,
     n_columns: int,
     target: int,
     stride: int,
 ) -> None:
-    """target (n_columns, lanes) = source (n_rows, n_columns)', zeros beyond n_rows <= lanes.
+    """target (n_columns, lanes) = (n_rows, n_columns)', zeros beyond n_rows <= lanes.
 
-    Rows of the target are one vector long and `stride` bytes apart; there must be room for
-    n_columns rounded up to the next multiple of `lanes`.
+    The addresses of the rows lie at `rows`; columns begin `offset` bytes into them. Rows of the
+    target are one vector long and `stride` bytes apart; there must be room for n_columns rounded
+    up to the next multiple of `lanes`.
     """
-    lanes = VECTOR_BYTES // item_bytes(item)
+    size = item_bytes(item)
+    lanes = VECTOR_BYTES // size
     if n_rows == lanes:
         whole = n_columns - n_columns % lanes
         for d in range(0, whole, lanes):
-            address = source + d * item_bytes(item)
-            transpose_tile(item, address, source_stride, target + d * stride, stride, -1)
+            transpose_tile(item, rows, offset + d * size, target + d * stride, stride, -1)
         rest = n_columns - whole
         if rest:
-            address = source + whole * item_bytes(item)
-            transpose_tile(item, address, source_stride, target + whole * stride, stride, rest)
+            place = target + whole * stride
+            transpose_tile(item, rows, offset + whole * size, place, stride, rest)
         return
     for d in range(n_columns):
         simd.store(simd.splat(item, 0.0), target + d * stride)
         for r in range(n_rows):
-            value = load_item(item, source + r * source_stride + d * item_bytes(item))
-            store_item(item, target + d * stride + r * item_bytes(item), value)
+            value = load_item(item, load_address(rows, r) + offset + d * size)
+            store_item(item, target + d * stride + r * size, value)
 
 
 @jit

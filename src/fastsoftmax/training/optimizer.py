@@ -17,7 +17,7 @@ from fastsoftmax import validation as check
 from fastsoftmax.kernels.blocks import ROW_BLOCK, ceil_div
 from fastsoftmax.kernels.products import packed_features, packed_places, padded
 from fastsoftmax.kernels.sgd import Batches, State, Steps, sgd_steps
-from fastsoftmax.threads import launch, threads_pay
+from fastsoftmax.threads import launch, thread_count
 from fastsoftmax.training.columns import Scaling
 from fastsoftmax.training.data import Samples
 
@@ -30,6 +30,15 @@ _FIRST_CALL_FLOPS = 2e7
 # A batch has at most this many partial gradients, which together take no more than this.
 _MAX_CHUNKS = 16
 _MAX_PARTIAL_BYTES = 32 * 1024 * 1024
+
+# A batch of up to one block of rows with so many operations is cut in two all the same, by whole
+# vectors of rows: work for a second thread, for a fifth more of it.
+_SPLIT_FLOPS = 8e5
+_VECTOR_ROWS = 16
+
+# Whether threads pay depends on the layer and on who else is running: the way that was slower is
+# tried again after so many calls.
+_RETRY = 32
 
 
 class Optimizer:
@@ -52,12 +61,15 @@ class Optimizer:
         n_features, n_classes = W.shape
         self._places = packed_places(n_features, n_classes)
         size = n_classes * packed_features(n_features)
+        self._flops = 4.0 * batch_size * n_features * n_classes
         gradient_bytes = n_classes * n_features * dtype.itemsize + 1
-        n_chunks = min(
-            ceil_div(batch_size, ROW_BLOCK),
-            _MAX_CHUNKS,
-            max(_MAX_PARTIAL_BYTES // gradient_bytes, 1),
-        )
+        max_chunks = min(_MAX_CHUNKS, max(_MAX_PARTIAL_BYTES // gradient_bytes, 1))
+        self._chunk_rows = ceil_div(ceil_div(batch_size, max_chunks), ROW_BLOCK) * ROW_BLOCK
+        if batch_size <= ROW_BLOCK and self._flops > _SPLIT_FLOPS:
+            self._chunk_rows = ceil_div(batch_size, 2 * _VECTOR_ROWS) * _VECTOR_ROWS
+        n_chunks = ceil_div(batch_size, self._chunk_rows)
+        self._pace: dict[bool, float] = {}  # batches a second, in parallel and not
+        self._calls = 0
         self._state = State(
             n_features,
             W=np.zeros(size, dtype),
@@ -142,17 +154,16 @@ class Optimizer:
         X, targets, weight, _ = samples
         n_batches = ceil_div(len(order), self.batch_size)
         losses = np.full(n_batches, np.nan)
-        n_features, n_classes = X.shape[1], self._state.b.size
-        flops = 4.0 * self.batch_size * n_features * n_classes
-        parallel = self._state.partial_loss.size > 1 and threads_pay(flops)
-        per_call = ceil_div(int(_FIRST_CALL_FLOPS), int(flops) + 1)
+        per_call = ceil_div(int(_FIRST_CALL_FLOPS), int(self._flops) + 1)
         rows = check.as_rows(X), check.target_rows(targets), check.as_column(weight)
         scale = scaling.like(X)
         done = 0
         while done < n_batches:
             part = slice(done, min(done + per_call, n_batches))
             visited = order[part.start * self.batch_size : part.stop * self.batch_size]
-            batches = Batches(*rows, visited, self.batch_size, *scale, self.label_smoothing)
+            batches = Batches(
+                *rows, visited, self.batch_size, self._chunk_rows, *scale, self.label_smoothing
+            )
             steps = Steps(
                 rates[part],
                 shares[part],
@@ -161,9 +172,11 @@ class Optimizer:
                 self.momentum,
                 self.nesterov,
             )
+            parallel = self._in_parallel()
             started = time.perf_counter()
             launch(sgd_steps, batches, steps, self._state, losses[part], parallel=parallel)
             pace = (part.stop - part.start) / (time.perf_counter() - started)
+            self._pace[parallel] = pace
             per_call = min(max(int(pace * _SECONDS_PER_CALL), 1), 2 * per_call)
             done = part.stop
             if not np.isfinite(losses[done - 1]):
@@ -171,3 +184,14 @@ class Optimizer:
             if between is not None and done < n_batches:
                 between(done)
         return losses
+
+    def _in_parallel(self) -> bool:
+        """Whether the next call uses threads: the faster way, the bits being the same."""
+        self._calls += 1
+        if self._state.partial_loss.size == 1 or thread_count() == 1:
+            return False
+        for way in (False, True):  # serially first: that call may compile
+            if way not in self._pace:
+                return way
+        faster = self._pace[True] > self._pace[False]
+        return not faster if self._calls % _RETRY == 0 else faster
