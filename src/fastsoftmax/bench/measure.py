@@ -15,11 +15,18 @@ from typing import Any
 
 import numpy as np
 
+from fastsoftmax.bench.epochs import EPOCHS
 from fastsoftmax.bench.limits import limit_seconds, limits
 from fastsoftmax.bench.peers import PEERS
 
 Shape = tuple[int, int, int]
 
+EPOCH_SHAPES: tuple[Shape, ...] = (
+    (60000, 784, 10),
+    (581012, 54, 7),
+    (60000, 1024, 20),
+    (50000, 768, 100),
+)
 SHAPES: tuple[Shape, ...] = (
     (60000, 784, 10),
     (581012, 54, 7),
@@ -70,9 +77,11 @@ def workers(peers: Sequence[str], threads: int) -> Iterator[dict[str, Worker]]:
         yield started
 
 
-def installed_peers() -> list[str]:
+def installed_peers(epochs: bool) -> list[str]:
     """The peers that can be imported here, this library first."""
-    return [peer for peer in PEERS if importlib.util.find_spec(peer) is not None]
+    return [
+        peer for peer in (EPOCHS if epochs else PEERS) if importlib.util.find_spec(peer) is not None
+    ]
 
 
 def measure(
@@ -81,15 +90,17 @@ def measure(
     peers: Sequence[str],
     threads: int,
     rounds: int,
+    batch: int | None = None,
     tell: Any = lambda text: None,
 ) -> dict[str, Any]:
-    """Times of one pass of every peer, in turns; losses beside them.
+    """Times of one pass of every peer, or of an epoch in batches, in turns; losses beside them.
 
     Returns a dictionary fit for JSON: the machine, versions, limits, and one entry per row.
     """
     result: dict[str, Any] = {
         "machine": platform.processor() or platform.machine(),
         "threads": threads,
+        "batch": batch,
         "python": platform.python_version(),
         "limits": {dtype: limits(threads, dtype) for dtype in dtypes},
         "rows": [],
@@ -99,7 +110,7 @@ def measure(
         for dtype in dtypes:
             for shape in shapes:
                 tell(f"{'x'.join(map(str, shape))} {dtype}")
-                losses = {p: w.ask("data", *shape, dtype) for p, w in running.items()}
+                losses = {p: w.ask("data", *shape, dtype, batch) for p, w in running.items()}
                 times: dict[str, list[float]] = {peer: [] for peer in peers}
                 for _ in range(rounds):
                     for peer, worker in running.items():

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """A table: milliseconds of one pass, and this library's share of the machine's limit."""
+    """A table: milliseconds of a pass or epoch, and our share of the machine's limit of a pass."""
     peers = list(result["versions"])
     others = [peer for peer in peers if peer != "fastsoftmax"]
     head = ["N x D x K", "dtype", *(f"{p} ms" for p in peers), "times as fast", "of the limit"]
@@ -31,7 +31,7 @@ def markdown(result: dict[str, Any]) -> str:
     versions = ", ".join(f"{peer} {version}" for peer, version in result["versions"].items())
     lines += [
         "",
-        f"One pass (loss and gradient), the least of many runs in turns; {result['threads']} "
+        f"{_what(result)}, the least of many runs in turns; {result['threads']} "
         f"threads on {result['machine']}, Python {result['python']}; {versions}. "
         f'"Times as fast" as {" / ".join(others)}. Limits measured: {limits}.',
     ]
@@ -54,7 +54,7 @@ def picture(result: dict[str, Any], path: str) -> None:
     names = [f"{_name(row)}\n{row['dtype']}" for row in rows]
     bars.set_xticks([x + 0.4 for x in range(len(rows))], names, rotation=60, fontsize=7)
     bars.set_ylabel("times as fast")
-    bars.set_title("fastsoftmax against its peers, one pass")
+    bars.set_title("fastsoftmax against its peers")
     bars.legend()
 
     for color, (dtype, limit) in zip(("C0", "C1"), result["limits"].items(), strict=False):
@@ -73,6 +73,13 @@ def picture(result: dict[str, Any], path: str) -> None:
     roof.set_title("roofline")
     roof.legend()
     figure.savefig(path, dpi=120)
+
+
+def _what(result: dict[str, Any]) -> str:
+    batch = result.get("batch")
+    if batch is None:
+        return "One pass (loss and gradient)"
+    return f"One epoch of plain SGD over shuffled rows in batches of {batch}"
 
 
 def _line(cells: list[str]) -> str:

@@ -1,7 +1,7 @@
 """A peer in its own process: `python -m fastsoftmax.bench.worker PEER THREADS`.
 
-Reads one JSON list per line: ["version"], ["data", N, D, K, dtype], or ["run", seconds]; answers
-with one JSON value per line.
+Reads one JSON list per line: ["version"], ["data", N, D, K, dtype, batch size or null], or ["run",
+seconds]; answers with one JSON value per line. With a batch size runs are epochs, else passes.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import importlib.metadata
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fastsoftmax.bench.epochs import EPOCHS
 from fastsoftmax.bench.peers import PEERS
 
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
@@ -27,6 +29,23 @@ def make_data(N: int, D: int, K: int, dtype: str) -> tuple[npt.NDArray[Any], ...
     y = rng.integers(0, K, N)
     W = (rng.standard_normal((D, K)) / np.sqrt(D)).astype(dtype)
     return X, y, W, rng.standard_normal(K).astype(dtype)
+
+
+def _runner(
+    peer: str, threads: int, N: int, D: int, K: int, dtype: str, batch: int | None
+) -> Callable[[], tuple[float, float]]:
+    """What gives (loss, seconds) of an epoch or a pass."""
+    data = make_data(N, D, K, dtype)
+    if batch is not None:
+        return EPOCHS[peer](*data, threads, batch)
+    one_pass = PEERS[peer](*data, threads)
+
+    def timed() -> tuple[float, float]:
+        started = time.perf_counter()
+        loss = one_pass()
+        return loss, time.perf_counter() - started
+
+    return timed
 
 
 def main() -> None:
@@ -42,15 +61,13 @@ def main() -> None:
             answer = importlib.metadata.version(_DISTRIBUTIONS.get(peer, peer))
         elif request[0] == "data":
             run = None  # frees the last shape's data first
-            run = PEERS[peer](*make_data(*request[1:]), threads)
-            answer = run()
+            run = _runner(peer, threads, *request[1:])
+            answer = run()[0]
         else:
             assert run is not None
             times: list[float] = []
             while len(times) < 3 or sum(times) < request[1]:
-                started = time.perf_counter()
-                run()
-                times.append(time.perf_counter() - started)
+                times.append(run()[1])
             answer = times
         print(json.dumps(answer), file=answers, flush=True)
 

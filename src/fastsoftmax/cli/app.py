@@ -174,17 +174,23 @@ def bench(
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads of every side.")] = 2,
     rounds: Annotated[int, typer.Option(help="Turns; each lasts a quarter of a second.")] = 7,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Measure an epoch of SGD in batches of so many rows instead."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A folder for bench.md, .json and .png.")
     ] = None,
 ) -> None:
     """Measure one pass (loss and gradient) of this library, NumPy, torch, JAX and scikit-learn.
 
+    With --batch, an epoch of SGD of this library, NumPy and torch.
+
     Each side runs in a process of its own with the same data and threads, taking turns; the
     machine's limits are measured beside them.
     """
     with one_line_errors():
-        _bench(shapes, dtypes, peers, threads, rounds, output)
+        _bench(shapes, dtypes, peers, threads, rounds, batch, output)
 
 
 def _check_writable(output: Path | None) -> None:
@@ -243,25 +249,29 @@ def _bench(
     peers: list[str] | None,
     threads: int,
     rounds: int,
+    batch: int | None,
     output: Path | None,
 ) -> None:
     if output is not None and importlib.util.find_spec("matplotlib") is None:
         raise ImportError("the picture needs matplotlib; pip install 'fastsoftmax[bench]'")
     if not set(dtypes or ()) <= {"float32", "float64"}:
         raise ValueError(f"--dtype must be float32 or float64, got {dtypes}")
-    unknown = set(peers or ()) - set(measure.installed_peers())
+    installed = measure.installed_peers(epochs=batch is not None)
+    unknown = set(peers or ()) - set(installed)
     if unknown:
         raise ValueError(f"--peer: {', '.join(sorted(unknown))} is unknown or not installed")
-    wanted = [peer for peer in measure.installed_peers() if peers is None or peer in peers]
+    wanted = [peer for peer in installed if peers is None or peer in peers]
     if "fastsoftmax" not in wanted:
         wanted.insert(0, "fastsoftmax")
     status = Console(stderr=True)
+    defaults = measure.SHAPES if batch is None else measure.EPOCH_SHAPES
     result = measure.measure(
-        [_shape(text) for text in shapes] if shapes else measure.SHAPES,
+        [_shape(text) for text in shapes] if shapes else defaults,
         dtypes or ["float32", "float64"],
         wanted,
         threads,
         rounds,
+        batch,
         tell=lambda text: status.print(f"measuring {text}", highlight=False),
     )
     table = report.markdown(result)
