@@ -72,7 +72,7 @@ def workers(peers: Sequence[str], threads: int) -> Iterator[dict[str, Worker]]:
         started = {}
         for peer in peers:
             started[peer] = Worker(peer, threads)
-            stack.callback(started[peer].process.wait)
+            stack.enter_context(started[peer].process)  # waits, and closes the pipes
             stack.callback(started[peer].process.kill)
         yield started
 

@@ -41,7 +41,7 @@ def torch(X: Array, y: Array, W: Array, b: Array, threads: int) -> Pass:
         W_.grad = b_.grad = None
         loss = torch.nn.functional.cross_entropy(torch.addmm(b_, X_, W_), y_)
         loss.backward()
-        return float(loss)
+        return float(loss.detach())
 
     return run
 
