@@ -24,7 +24,7 @@ from fastsoftmax.training.result import DivergenceError, Epoch, History, SGDResu
 Array = npt.NDArray[Any]
 
 # With the automatic rate, an epoch that raises the loss by more than this share of that of equal
-# probabilities is undone and repeated at a quarter of the rate, at most so often.
+# probabilities is undone and repeated from rest at a quarter of the rate, at most so often.
 _RISE = 0.1
 _BACK_OFF = 0.25
 _MAX_BACK_OFFS = 30
@@ -88,22 +88,32 @@ class Training:
         done = epoch * n_batches
         factors = schedules.factors(self.schedule, done, done + n_batches, self.epochs * n_batches)
         shares = self._shares(epoch, n_batches)
-        for _ in range(_MAX_BACK_OFFS):
+        limit = self.history["loss"][-1] if self.history["loss"] else self._equal_loss()
+        for attempt in range(_MAX_BACK_OFFS):
             rates = self.rate * factors
-            losses = self.optimizer.run(
-                self.samples, self.scaling, order, rates, shares, self._tell(epoch)
-            )
-            loss = float(losses.sum() / self.samples.total_weight)
+            loss = self._steps(order, rates, shares, self._tell(epoch))
             finite = np.isfinite(loss) and self.optimizer.is_finite()
-            if finite and not (self.backs_off and self._rose(loss)):
+            rose = self.backs_off and loss > limit + _RISE * self._equal_loss()
+            if finite and not rose:
                 return loss, float(rates[-1])
             self.optimizer.restore(before)
             if not finite:
                 check.raise_if_non_finite(X=self.samples.X)
             if not self.backs_off:
                 break
+            if attempt == 0:  # no rate undoes what the last steps of the epoch before did
+                limit = max(limit, self._steps(order, 0 * rates, 0 * shares))
+                self.optimizer.restore(before)
+            self.optimizer.rest()
             self.rate *= _BACK_OFF
         raise DivergenceError(epoch, self.rate, self.make_model(*self._parameters(epoch - 1)))
+
+    def _steps(
+        self, order: Array, rates: Array, shares: Array, tell: Callable[[int], None] | None = None
+    ) -> float:
+        """One step for each rate; the mean loss."""
+        losses = self.optimizer.run(self.samples, self.scaling, order, rates, shares, tell)
+        return float(losses.sum() / self.samples.total_weight)
 
     def _shares(self, epoch: int, n_batches: int) -> Array:
         """The share of each of the epoch's iterates in the running average."""
@@ -113,11 +123,10 @@ class Training:
         averaged = (epoch - first) * n_batches
         return 1 / np.arange(averaged + 1, averaged + n_batches + 1)
 
-    def _rose(self, loss: float) -> bool:
-        of_equal = np.log(self.optimizer.n_classes)
-        of_equal *= self.samples.total_target / self.samples.total_weight
-        last = self.history["loss"][-1] if self.history["loss"] else of_equal
-        return bool(loss > last + _RISE * of_equal)
+    def _equal_loss(self) -> float:
+        """The mean loss of equal probabilities."""
+        share = self.samples.total_target / self.samples.total_weight
+        return float(np.log(self.optimizer.n_classes) * share)
 
     def _tell(self, epoch: int) -> Callable[[int], None] | None:
         if self.progress is None:

@@ -114,6 +114,11 @@ class Optimizer:
     def velocity(self, pair: tuple[Array, Array]) -> None:
         self._set_pair("velocity_", pair)
 
+    def rest(self) -> None:
+        """Forget the velocity."""
+        self._state.velocity_W[:] = 0
+        self._state.velocity_b[:] = 0
+
     @property
     def average(self) -> tuple[Array, Array]:
         """The mean of the iterates that had a share in it; as `parameters`."""
