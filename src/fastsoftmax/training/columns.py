@@ -136,6 +136,8 @@ def curvature(X: Array, weight: Array, scaling: Scaling) -> Curvature:
     a /= a.sum()
     squares = np.einsum("nd,nd->n", U, U) + 1
     single = 0.5 * float((a * squares).sum())
+    if not single < 1e150:  # its square, below, would overflow
+        return Curvature(single, single)
     v, v_1 = np.ones(U.shape[1]), 1.0  # einsum's own loops: no library whose threads change bits
     largest = 0.0
     for _ in range(_POWER_ITERATIONS):
