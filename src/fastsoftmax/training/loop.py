@@ -83,6 +83,15 @@ class Training:
     def _epoch(self, epoch: int) -> tuple[float, float]:
         """(mean loss, last rate) of an epoch; one that fails is undone, and backs off if it may."""
         before = self.optimizer.snapshot()
+        try:
+            return self._attempts(epoch, before)
+        except KeyboardInterrupt:  # what was learnt counts, but for steps that overflowed
+            if not self.optimizer.is_finite():
+                self.optimizer.restore(before)
+            raise
+
+    def _attempts(self, epoch: int, before: list[Array]) -> tuple[float, float]:
+        """`_epoch`, from the snapshot `before` it."""
         order = self.order()
         n_batches = ceil_div(len(order), self.optimizer.batch_size)
         done = epoch * n_batches
