@@ -337,7 +337,9 @@ def test_ctrl_c_keeps_what_was_learnt(noisy, average):
     with pytest.raises(KeyboardInterrupt, match="interrupted after 3 epochs; see `result`") as seen:
         fs.fit_sgd(X, y, callback=interrupt, **options)
     assert isinstance(seen.value, TrainingInterrupted)
-    assert_same_bits(seen.value.result, fs.fit_sgd(X, y, epochs=3, **options))
+    three = fs.fit_sgd(X, y, epochs=3, **options)
+    assert_same_bits(seen.value.result, three)
+    assert_same_bits(pickle.loads(pickle.dumps(seen.value)).result, three)
 
 
 @pytest.mark.parametrize("average", [0.0, 1.0])

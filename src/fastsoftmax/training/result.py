@@ -126,3 +126,6 @@ class TrainingInterrupted(KeyboardInterrupt):
         epochs = len(result.history["loss"])
         super().__init__(f"training was interrupted after {epochs} epochs; see `result`")
         self.result = result
+
+    def __reduce__(self) -> Any:
+        return TrainingInterrupted, (self.result,)
