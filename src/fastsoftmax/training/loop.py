@@ -24,7 +24,8 @@ from fastsoftmax.training.result import DivergenceError, Epoch, History, SGDResu
 Array = npt.NDArray[Any]
 
 # With the automatic rate, an epoch that raises the loss by more than this share of that of equal
-# probabilities is undone and repeated from rest at a quarter of the rate, at most so often.
+# probabilities is undone and repeated from rest at a quarter of the rate, at most so often. Where
+# it began too high, the steps at the end of the epoch before did the harm: that is undone as well.
 _RISE = 0.1
 _BACK_OFF = 0.25
 _MAX_BACK_OFFS = 30
@@ -51,6 +52,8 @@ class Training:
     history: History = field(init=False)
     stopped: str = field(init=False, default="epochs")
     _best: tuple[Array, Array] | None = field(init=False, default=None)
+    _before_last: tuple[list[Array], int] | None = field(init=False, default=None)
+    _n_averaged: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         keys = ["loss", "learning_rate", "seconds"]
@@ -82,37 +85,41 @@ class Training:
 
     def _epoch(self, epoch: int) -> tuple[float, float]:
         """(mean loss, last rate) of an epoch; one that fails is undone, and backs off if it may."""
-        before = self.optimizer.snapshot()
+        before = self.optimizer.snapshot(), self._n_averaged
         try:
             return self._attempts(epoch, before)
         except KeyboardInterrupt:  # what was learnt counts, but for steps that overflowed
             if not self.optimizer.is_finite():
-                self.optimizer.restore(before)
+                self._restore(before)
             raise
 
-    def _attempts(self, epoch: int, before: list[Array]) -> tuple[float, float]:
-        """`_epoch`, from the snapshot `before` it."""
+    def _attempts(self, epoch: int, before: tuple[list[Array], int]) -> tuple[float, float]:
+        """`_epoch`, from the state `before` it."""
         order = self.order()
         n_batches = ceil_div(len(order), self.optimizer.batch_size)
         done = epoch * n_batches
         factors = schedules.factors(self.schedule, done, done + n_batches, self.epochs * n_batches)
-        shares = self._shares(epoch, n_batches)
-        limit = self.history["loss"][-1] if self.history["loss"] else self._equal_loss()
+        last = self.history["loss"][-1] if self.history["loss"] else self._equal_loss()
+        limit = last + _RISE * self._equal_loss()
         for attempt in range(_MAX_BACK_OFFS):
-            rates = self.rate * factors
+            rates, shares = self.rate * factors, self._shares(epoch, n_batches)
             loss = self._steps(order, rates, shares, self._tell(epoch))
             finite = np.isfinite(loss) and self.optimizer.is_finite()
-            rose = self.backs_off and loss > limit + _RISE * self._equal_loss()
-            if finite and not rose:
+            if finite and not (self.backs_off and loss > limit):
+                self._before_last = before
+                self._n_averaged += np.count_nonzero(shares)
                 return loss, float(rates[-1])
-            self.optimizer.restore(before)
+            self._restore(before)
             if not finite:
                 check.raise_if_non_finite(X=self.samples.X)
             if not self.backs_off:
                 break
-            if attempt == 0:  # no rate undoes what the last steps of the epoch before did
-                limit = max(limit, self._steps(order, 0 * rates, 0 * shares))
-                self.optimizer.restore(before)
+            if attempt == 0:
+                start = self._loss_of(before, order)
+                if not start <= limit and self._before_last is not None:
+                    before = self._before_last
+                    start = self._loss_of(before, order)
+                limit = max(limit, start + _RISE * self._equal_loss())
             self.optimizer.rest()
             self.rate *= _BACK_OFF
         raise DivergenceError(epoch, self.rate, self.make_model(*self._parameters(epoch - 1)))
@@ -124,13 +131,23 @@ class Training:
         losses = self.optimizer.run(self.samples, self.scaling, order, rates, shares, tell)
         return float(losses.sum() / self.samples.total_weight)
 
+    def _restore(self, state: tuple[list[Array], int]) -> None:
+        snapshot, self._n_averaged = state
+        self.optimizer.restore(snapshot)
+
+    def _loss_of(self, state: tuple[list[Array], int], order: Array) -> float:
+        """The mean loss in a state, which is then the present one."""
+        self._restore(state)
+        stand_still = np.zeros(ceil_div(len(order), self.optimizer.batch_size))
+        loss = self._steps(order, stand_still, stand_still)
+        self._restore(state)
+        return loss
+
     def _shares(self, epoch: int, n_batches: int) -> Array:
         """The share of each of the epoch's iterates in the running average."""
-        first = self.epochs - self.averaged_epochs
-        if epoch < first:
+        if epoch < self.epochs - self.averaged_epochs:
             return np.zeros(n_batches)
-        averaged = (epoch - first) * n_batches
-        return 1 / np.arange(averaged + 1, averaged + n_batches + 1)
+        return 1 / np.arange(self._n_averaged + 1, self._n_averaged + n_batches + 1)
 
     def _equal_loss(self) -> float:
         """The mean loss of equal probabilities."""
