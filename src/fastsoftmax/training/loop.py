@@ -107,7 +107,7 @@ class Training:
             finite = np.isfinite(loss) and self.optimizer.is_finite()
             if finite and not (self.backs_off and loss > limit):
                 self._before_last = before
-                self._n_averaged += np.count_nonzero(shares)
+                self._n_averaged += int(np.count_nonzero(shares))
                 return loss, float(rates[-1])
             self._restore(before)
             if not finite:
