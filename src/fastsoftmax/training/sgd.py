@@ -238,8 +238,19 @@ def rate_and_schedule(learning_rate: Any, schedule: Any) -> tuple[float | None, 
 
 def automatic_rate(samples: data.Samples, scaling: Scaling, batch_size: int, l2: float) -> float:
     """1 over the curvature of the mean loss of a batch."""
-    bend = curvature(samples.X, samples.weight, scaling).of_batches(batch_size)
+    bend = curvature_of_batches(samples, scaling, batch_size) + l2
+    return 1 / bend if bend > 0 else 1.0
+
+
+def curvature_of_batches(samples: data.Samples, scaling: Scaling, batch_size: int) -> float:
+    """The curvature of the mean loss of a batch, without the penalty.
+
+    A batch of all rows has that of the whole, which no repeated row or equal weight changes.
+    """
+    estimate = curvature(samples.X, samples.weight, scaling)
+    whole = batch_size >= len(samples.X)
+    bend = estimate.whole if whole else estimate.of_batches(batch_size)
     bend *= samples.total_target / samples.total_weight
     if not np.isfinite(bend):
         check.raise_non_finite("the squares of X", samples.X.dtype, X=samples.X)
-    return 1 / (bend + l2) if bend + l2 > 0 else 1.0
+    return bend
