@@ -1,0 +1,344 @@
+"""Softmax regression as a scikit-learn classifier (extra `[sklearn]`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.model_selection import train_test_split
+    from sklearn.utils import check_random_state
+    from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
+    from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+except ImportError as error:
+    raise ImportError(
+        "fastsoftmax.sklearn needs scikit-learn 1.6 or later: pip install 'fastsoftmax[sklearn]'"
+    ) from error
+
+from fastsoftmax import functional
+from fastsoftmax import validation as check
+from fastsoftmax.model import SoftmaxModel
+from fastsoftmax.training import data, fit_sgd
+from fastsoftmax.training.sgd import rate_and_schedule
+from fastsoftmax.training.stream import Options, Stream
+
+__all__ = ["SoftmaxClassifier"]
+
+Array = npt.NDArray[Any]
+
+_DTYPES = [np.float64, np.float32]
+
+
+class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
+    """Softmax regression by mini-batch SGD, for scikit-learn.
+
+    Parameters
+    ----------
+    alpha : float or "auto"
+        Penalty ``alpha / 2 * ||coef_||**2`` on the mean loss, as in scikit-learn's SGDClassifier;
+        with `standardize`, on the coefficients of the scaled features. The intercept is not
+        penalised. "auto" is 1 over the sum of the weights: LogisticRegression's ``C=1``. Two
+        classes have one vector of coefficients, the difference of two of `fit_sgd`'s, so that its
+        ``l2`` is ``2 * alpha`` there.
+    batch_size : int
+        Rows per step, at most.
+    max_iter : int
+        Passes over the data in `fit`.
+    learning_rate, schedule, momentum, nesterov, average, standardize, shuffle, label_smoothing
+        As in `fastsoftmax.fit_sgd`. `partial_fit` takes no part in `schedule`, `average` and
+        `shuffle`.
+    class_weight : dict or "balanced", optional
+        As in `fit_sgd`.
+    early_stopping : bool
+        Hold out a share of the rows of each class, and stop when their loss no longer falls; the
+        model is then that of the best pass.
+    validation_fraction : float in (0, 1)
+        That share.
+    n_iter_no_change : int
+        The passes without a lower loss after which to stop.
+    warm_start : bool
+        Let `fit` start from the last model, whose classes must be the same.
+    random_state : int, RandomState instance or None
+        Decides the order of the rows and which of them are held out.
+
+    Attributes
+    ----------
+    classes_ : ndarray, (K,)
+    coef_ : ndarray, (K, D), or (1, D) for two classes
+        In the units of X.
+    intercept_ : ndarray, (K,), or (1,) for two classes
+    model_ : SoftmaxModel
+        The model, which can be saved without pickle. Predictions come from it.
+    n_iter_ : int
+        Passes done by the last `fit`, and calls of `partial_fit` since.
+    loss_curve_ : list of float
+        The mean loss of each, without the penalty; see `SGDResult.history`.
+    n_features_in_ : int
+    feature_names_in_ : ndarray, (D,)
+        The columns' names, where X had such.
+
+    Notes
+    -----
+    docs/sklearn.md has what differs from scikit-learn's own classifiers, and how the weights and
+    the momentum of `partial_fit` carry over when its running scales move.
+
+    Examples
+    --------
+    >>> from fastsoftmax.sklearn import SoftmaxClassifier
+    >>> X, y = [[-2.0], [-1.0], [1.0], [2.0]], ["no", "no", "yes", "yes"]
+    >>> SoftmaxClassifier(random_state=0).fit(X, y).predict([[-3.0], [3.0]])
+    array(['no', 'yes'], dtype='<U3')
+    """
+
+    classes_: Array
+    model_: SoftmaxModel
+    n_iter_: int
+    loss_curve_: list[float]
+    _stream: Stream | None
+
+    def __init__(
+        self,
+        *,
+        alpha: Any = "auto",
+        batch_size: int = 128,
+        max_iter: int = 30,
+        learning_rate: Any = "auto",
+        schedule: str = "auto",
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        average: float = 0.0,
+        standardize: bool = True,
+        shuffle: bool = True,
+        class_weight: Any = None,
+        label_smoothing: float = 0.0,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        warm_start: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.average = average
+        self.standardize = standardize
+        self.shuffle = shuffle
+        self.class_weight = class_weight
+        self.label_smoothing = label_smoothing
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SoftmaxClassifier:
+        """Train on X (N, D), labels y (N,) and weights (N,), as `fit_sgd` does.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument or a parameter has the wrong type, shape or range, or there are fewer
+            than two classes.
+        DivergenceError
+            If the loss overflows: a `learning_rate` too high for the data.
+        """
+        goes_on = check.flag(self.warm_start, "warm_start") and hasattr(self, "model_")
+        epochs = check.integer(self.max_iter, "max_iter", 1)
+        X, y = validate_data(self, X, y, dtype=_DTYPES, reset=not goes_on)
+        check_classification_targets(y)
+        classes = _two_or_more(np.unique(y))
+        if goes_on and not np.array_equal(classes, self.classes_):
+            raise ValueError("warm_start needs the classes of the last fit")
+        weight = self._weights(X, y, classes, sample_weight)
+        random = check_random_state(self.random_state)
+        held_out = patience = None
+        if check.flag(self.early_stopping, "early_stopping"):
+            patience = check.integer(self.n_iter_no_change, "n_iter_no_change", 1)
+            (X, y, weight), held_out = self._hold_out(X, y, weight, random)
+        l2, l2_of_sum = self._penalty(len(classes))
+        result = fit_sgd(
+            X,
+            y,
+            classes=classes,
+            sample_weight=weight,
+            label_smoothing=self.label_smoothing,
+            l2=l2 / check.total_weight(weight, "mean") if l2_of_sum else l2,
+            standardize=self.standardize,
+            batch_size=self.batch_size,
+            epochs=epochs,
+            learning_rate=self.learning_rate,
+            schedule=self.schedule,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            average=self.average,
+            shuffle=self.shuffle,
+            seed=int(random.randint(np.iinfo(np.int32).max)),
+            init=self.model_ if goes_on else None,
+            validation_data=held_out,
+            patience=patience,
+            feature_names=getattr(self, "feature_names_in_", None),
+        )
+        self.classes_, self.model_ = classes, result.model
+        self.loss_curve_ = result.history["loss"]
+        self.n_iter_ = len(self.loss_curve_)
+        self._stream = None
+        return self
+
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> SoftmaxClassifier:
+        """Go on training with the rows of X (N, D), once and as they lie.
+
+        Momentum, running feature scales and step size carry over from call to call. After a `fit`,
+        a stream begins at its model.
+
+        Parameters
+        ----------
+        X : array_like, (N, D)
+        y : array_like, (N,)
+        classes : array_like, (K,)
+            All there will ever be; needed in the first call.
+        sample_weight : array_like, (N,), optional
+            Losses are divided by the mean weight of all rows so far.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `fit`; also with `early_stopping` or ``class_weight="balanced"``, which need all rows
+            at once.
+        DivergenceError
+            If the loss overflows. Whatever is raised, the model stays as it was.
+        """
+        if check.flag(self.early_stopping, "early_stopping"):
+            raise ValueError("early_stopping needs all rows at once: use fit")
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight={self.class_weight!r} needs all rows at once: give partial_fit a "
+                "dict, or sample_weight"
+            )
+        first = not hasattr(self, "model_")
+        _check_partial_fit_first_call(self, classes)
+        X, y = validate_data(self, X, y, dtype=_DTYPES, reset=first)
+        weight = self._weights(X, y, _two_or_more(self.classes_), sample_weight)
+        stream, options = getattr(self, "_stream", None), self._options()
+        if stream is None:
+            stream = Stream(self._blank(X.dtype) if first else self.model_, options)
+        stream.use(options)
+        loss = stream.feed(X, y, weight)
+        self._stream, self.model_ = stream, stream.model
+        self.loss_curve_ = [*getattr(self, "loss_curve_", []), loss]
+        self.n_iter_ = len(self.loss_curve_)
+        return self
+
+    def decision_function(self, X: Any) -> Array:
+        """Logits (N, K); for two classes (N,), positive where the second is predicted."""
+        Z = self._fitted(X, "decision_function")
+        return Z[:, 1] - Z[:, 0] if len(self.classes_) == 2 else Z
+
+    def predict(self, X: Any, utility: Any = None) -> Array:
+        """The most probable class (N,) of each sample of X (N, D), or the most useful decision.
+
+        Parameters
+        ----------
+        X : array_like, (N, D)
+        utility : array_like, (K,) or (decisions, K), optional
+            What a decision is worth in each class, in the order of `classes_`; the decision of
+            greatest expected utility is taken. For (K,) the decisions are classes; for
+            (decisions, K) they are row numbers. See `fastsoftmax.decide`.
+        """
+        if utility is None:
+            numbers = self._fitted(X, "predict")  # first of all: it may say "not fitted"
+            return self.classes_[numbers]
+        decisions: Array = functional.decide(self.predict_proba(X), utility)
+        return self.classes_[decisions] if np.ndim(utility) == 1 else decisions
+
+    def predict_proba(self, X: Any) -> Array:
+        """Probabilities (N, K) of samples X (N, D)."""
+        return self._fitted(X, "predict_proba")
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Log-probabilities (N, K) of samples X (N, D)."""
+        return self._fitted(X, "predict_log_proba")
+
+    @property
+    def coef_(self) -> Array:
+        if len(self.model_.classes) == 2:
+            return functional.softmax_to_binary(self.model_.W, self.model_.b)[0][None]
+        return self.model_.W.T
+
+    @property
+    def intercept_(self) -> Array:
+        if len(self.model_.classes) == 2:
+            return np.atleast_1d(functional.softmax_to_binary(self.model_.W, self.model_.b)[1])
+        return self.model_.b
+
+    def _fitted(self, X: Any, function: str) -> Array:
+        """A function of logits, of checked samples and the model."""
+        check_is_fitted(self, "model_")
+        X = validate_data(self, X, dtype=_DTYPES, reset=False)
+        result: Array = getattr(functional, function)(X, self.model_.W, self.model_.b)
+        return result
+
+    def _weights(self, X: Array, y: Array, classes: Array, sample_weight: Any) -> Array:
+        """Weights (N,) of the rows, those of their classes included."""
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+        weight = check.sample_weight(sample_weight, len(X))
+        if self.class_weight is None:
+            return weight
+        numbers, _ = data.encode(y, len(X), classes, X.dtype)
+        factors = data.weight_by_class(self.class_weight, numbers, classes, weight)
+        return weight * factors[numbers]
+
+    def _penalty(self, n_classes: int) -> tuple[float, bool]:
+        """`alpha` as l2 of two or more vectors of coefficients; whether on the sum of losses."""
+        # W = (-w, w) / 2 has half the squares of w = w_1 - w_0
+        vectors = 2.0 if n_classes == 2 else 1.0
+        if isinstance(self.alpha, str):
+            check.choice(self.alpha, "alpha", ("auto",))
+            return vectors, True
+        return vectors * check.number(self.alpha, "alpha", 0), False
+
+    def _hold_out(self, X: Array, y: Array, weight: Array, random: Any) -> list[list[Array]]:
+        """[X, y, weight] to train on, and to measure progress on."""
+        parts = train_test_split(
+            X, y, weight, test_size=self.validation_fraction, stratify=y, random_state=random
+        )
+        return [parts[::2], parts[1::2]]
+
+    def _options(self) -> Options:
+        """The parameters that `partial_fit` goes by, checked."""
+        l2, l2_of_sum = self._penalty(len(self.classes_))
+        return Options(
+            batch_size=check.integer(self.batch_size, "batch_size", 1),
+            l2=l2,
+            l2_of_sum=l2_of_sum,
+            learning_rate=rate_and_schedule(self.learning_rate, self.schedule)[0],
+            momentum=check.number(self.momentum, "momentum", 0, 1, below=True),
+            nesterov=check.flag(self.nesterov, "nesterov"),
+            standardize=check.flag(self.standardize, "standardize"),
+            label_smoothing=check.number(self.label_smoothing, "label_smoothing", 0, 1),
+        )
+
+    def _blank(self, dtype: npt.DTypeLike) -> SoftmaxModel:
+        """Zero weights."""
+        n_classes = len(self.classes_)
+        W, b = np.zeros((self.n_features_in_, n_classes), dtype), np.zeros(n_classes, dtype)
+        return SoftmaxModel(W, b, self.classes_, getattr(self, "feature_names_in_", None))
+
+
+def _two_or_more(classes: Array) -> Array:
+    if len(classes) < 2:
+        raise ValueError(
+            f"The number of classes has to be greater than one; got {len(classes)} class"
+        )
+    return classes

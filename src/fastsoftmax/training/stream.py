@@ -1,0 +1,192 @@
+"""SGD on a stream: rows come a call at a time, and the state of the steps stays between calls.
+
+Each batch first moves the running moments of the features, and with them the scaling; the weights
+and the velocity then change their coordinates, not their meaning.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax import validation as check
+from fastsoftmax.model import SoftmaxModel
+from fastsoftmax.training import data
+from fastsoftmax.training.columns import Moments, moments, no_scaling, standard_scaling
+from fastsoftmax.training.data import Samples
+from fastsoftmax.training.optimizer import Optimizer
+from fastsoftmax.training.result import DivergenceError
+from fastsoftmax.training.sgd import curvature_of_batches, even_batches
+
+Array = npt.NDArray[Any]
+
+
+class Options(NamedTuple):
+    """How a stream is learnt from; the names and meanings are those of `fit_sgd`."""
+
+    batch_size: int = 128
+    l2: float = 0.0
+    l2_of_sum: bool = False  # l2 is divided by the weight of the rows so far: of the losses' sum
+    learning_rate: float | None = None  # None: 1 over the largest curvature so far
+    momentum: float = 0.9
+    nesterov: bool = False
+    standardize: bool = True
+    label_smoothing: float = 0.0
+
+
+class Stream:
+    """A training whose rows come a call at a time.
+
+    `feed` visits the rows of a call as they lie, in batches as `fit_sgd` cuts an epoch's. Momentum,
+    scales and rate carry over from one call to the next. Losses are divided by the mean weight of
+    the rows so far.
+
+    Parameters
+    ----------
+    model : SoftmaxModel
+        To start from. Its dtype is the one computed in.
+    options : Options
+
+    Notes
+    -----
+    The scaled features u = (x - m) * s have weights V and biases c, in the units of X W = s V and
+    b = c - m W (docs/math.md, "Scaled features"). Where (m, s) moves to (m', s'), V' = W / s' and
+    c' = b + m' W. The velocity is a difference of two parameters and is mapped by the same lines.
+
+    Examples
+    --------
+    >>> import fastsoftmax
+    >>> from fastsoftmax.training.stream import Options, Stream
+    >>> stream = Stream(fastsoftmax.SoftmaxModel([[0.0, 0.0]], [0.0, 0.0], ["no", "yes"]))
+    >>> loss = stream.feed([[-1.0], [1.0]], ["no", "yes"])
+    >>> stream.model.predict([[-3.0], [3.0]])
+    array(['no', 'yes'], dtype='<U3')
+    """
+
+    def __init__(self, model: SoftmaxModel, options: Options | None = None) -> None:
+        n_features = len(model.W)
+        self.dtype = model.W.dtype
+        self.classes, self.feature_names = model.classes, model.feature_names
+        self.options = Options() if options is None else options
+        self.calls = 0
+        self.rows = 0
+        self.weight = 0.0
+        self.scaling = no_scaling()
+        self._bend = 0.0  # the largest curvature so far
+        self._moments = Moments(0.0, np.zeros(n_features), np.zeros(n_features))
+        self._optimizer = self._new_optimizer(1, model.W, model.b)
+
+    @property
+    def model(self) -> SoftmaxModel:
+        """As it is now, in the units of X."""
+        W, b = self.scaling.to_original(*self._optimizer.parameters)
+        W, b = W.astype(self.dtype), b.astype(self.dtype)
+        return SoftmaxModel(W, b, self.classes, self.feature_names)
+
+    def use(self, options: Options) -> None:
+        """Go on with other options; weights, momentum and scales stay."""
+        if options != self.options:
+            self.options = options
+            self._renew_optimizer(1)
+
+    def feed(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> float:
+        """One step for each batch of X (N, D); the weighted mean loss, each before its step.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `fit_sgd`.
+        DivergenceError
+            If the loss overflows. Whatever is raised, the whole call is undone.
+        """
+        samples, _, _ = data.samples(X, y, self.classes, sample_weight, None, None)
+        X, targets, weight, total_weight = samples
+        before = self._snapshot()
+        loss = 0.0
+        try:
+            batch_size = even_batches(len(X), self.options.batch_size)
+            if batch_size > self._optimizer.batch_size:
+                # The largest batch decides how each is cut into chunks, so that the last may be
+                # smaller, as in an epoch of `fit_sgd`, and have the same bits.
+                self._renew_optimizer(batch_size)
+            for start in range(0, len(X), batch_size):
+                rows = slice(start, start + batch_size)
+                loss += self._step(X[rows], targets[rows], weight[rows])
+                if not (np.isfinite(loss) and self._optimizer.is_finite()):
+                    check.raise_if_non_finite(X=X[rows])
+                    rate = self._rate()
+                    self._restore(before)
+                    raise DivergenceError(self.calls, rate, self.model)
+        except BaseException:
+            self._restore(before)
+            raise
+        self.calls += 1
+        return loss / total_weight
+
+    def _step(self, X: Array, targets: Array, weight: Array) -> float:
+        """The sum of weight * loss of a batch, before its step."""
+        batch_weight = check.total_weight(weight, "mean") if weight.any() else 0.0
+        self.rows += len(X)
+        self.weight += batch_weight
+        if self.weight == 0:
+            return 0.0
+        if self.options.standardize:
+            self._moments = self._moments.merged(moments(X, weight))
+        self._rescale(X.dtype)
+        # with this total, the step divides by the mean weight of all rows so far
+        samples = Samples(X, targets, weight, len(X) * (self.weight / self.rows))
+        if self.options.learning_rate is None and batch_weight > 0:
+            own = samples._replace(total_weight=batch_weight)
+            bend = curvature_of_batches(own, self.scaling, len(X))
+            self._bend = max(self._bend, bend * batch_weight / samples.total_weight)
+        self._optimizer.l2 = self._l2()
+        order, rates, shares = np.arange(len(X)), np.array([self._rate()]), np.zeros(1)
+        return float(self._optimizer.run(samples, self.scaling, order, rates, shares)[0])
+
+    def _l2(self) -> float:
+        return self.options.l2 / (self.weight if self.options.l2_of_sum else 1)
+
+    def _rate(self) -> float:
+        if self.options.learning_rate is not None:
+            return self.options.learning_rate
+        return 1 / (self._bend + self._l2()) if self._bend > 0 else 0.0
+
+    def _rescale(self, dtype: np.dtype[Any]) -> None:
+        """Take up the scales of the moments; model and velocity stay, in the units of X."""
+        old, new = self.scaling, no_scaling()
+        if self.options.standardize:
+            new = standard_scaling(self._moments, dtype)
+        if old.centre.size or new.centre.size:
+            optimizer = self._optimizer
+            optimizer.parameters = new.to_scaled(*old.to_original(*optimizer.parameters))
+            optimizer.velocity = new.to_scaled(*old.to_original(*optimizer.velocity))
+            self.scaling = new
+
+    def _renew_optimizer(self, batch_size: int) -> None:
+        old = self._optimizer
+        self._optimizer = self._new_optimizer(batch_size, *old.parameters)
+        self._optimizer.velocity = old.velocity
+
+    def _new_optimizer(self, batch_size: int, W: Array, b: Array) -> Optimizer:
+        options = self.options
+        return Optimizer(
+            W,
+            b,
+            self.dtype,
+            batch_size=batch_size,
+            l2=options.l2,
+            momentum=options.momentum,
+            nesterov=options.nesterov,
+            label_smoothing=options.label_smoothing,
+        )
+
+    def _snapshot(self) -> tuple[dict[str, Any], list[Array]]:
+        return self.__dict__.copy(), self._optimizer.snapshot()
+
+    def _restore(self, snapshot: tuple[dict[str, Any], list[Array]]) -> None:
+        self.__dict__.update(snapshot[0])
+        self._optimizer.restore(snapshot[1])
