@@ -105,6 +105,7 @@ class Stream:
         """
         samples, _, _ = data.samples(X, y, self.classes, sample_weight, None, None)
         X, targets, weight, total_weight = samples
+        check.raise_if_non_finite(X=X)
         before = self._snapshot()
         loss = 0.0
         try:
@@ -117,7 +118,6 @@ class Stream:
                 rows = slice(start, start + batch_size)
                 loss += self._step(X[rows], targets[rows], weight[rows])
                 if not (np.isfinite(loss) and self._optimizer.is_finite()):
-                    check.raise_if_non_finite(X=X[rows])
                     rate = self._rate()
                     self._restore(before)
                     raise DivergenceError(self.calls, rate, self.model)
