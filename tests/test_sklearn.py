@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,6 +75,14 @@ def test_the_optimum_is_that_of_logistic_regression(request, data, C, weighted):
     np.testing.assert_allclose(bias, other_bias, rtol=0, atol=1e-6)
     np.testing.assert_allclose(own.predict_proba(X), other.predict_proba(X), rtol=0, atol=1e-6)
     assert own.score(X, y) == other.score(X, y)
+
+
+def test_scaling_is_that_of_a_pipeline(flowers):
+    X, y = flowers
+    X = X * [1e-3, 1.0, 1.0, 10.0, 1e4]
+    other = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-10)).fit(X, y)
+    P = optimum().fit(X, y).predict_proba(X)
+    np.testing.assert_allclose(P, other.predict_proba(X), rtol=0, atol=1e-6)
 
 
 def test_the_parameters_are_those_of_fit_sgd(flowers):
@@ -349,3 +359,14 @@ def test_without_scikit_learn_the_error_names_the_extra():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ
     )
     assert "pip install 'fastsoftmax[sklearn]'" in done.stdout
+
+
+def test_examples_in_the_notes_run_as_written(tmp_path, monkeypatch, capsys):
+    notes = Path(__file__).parents[1] / "docs" / "sklearn.md"
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for example in re.findall(r"```python\n(.*?)```", notes.read_text("utf-8"), re.DOTALL):
+        exec(example, names)
+    assert capsys.readouterr().out.startswith("[0.9")
+    assert (tmp_path / "model.npz").exists()
+    assert names["model"].score(names["X"], names["y"]) > 0.95
