@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -75,6 +77,47 @@ def problem():
         return values.astype(np.float32).astype(dtype)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def run_program():
+    """Run a Python program in a process of its own, and return what it prints.
+
+    It may kill its interpreter without harm. `every_call` can be imported; `environment` adds
+    variables, or removes those that are None. `status` is what it must exit with.
+    """
+
+    def run(program, *arguments, status=0, timeout=120, **environment):
+        added = {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path]), **environment}
+        merged = {**os.environ, **added}
+        command = [sys.executable, *(["-c", program] if "\n" in program else [program])]
+        done = subprocess.run(
+            [*command, *map(str, arguments)],
+            env={name: str(value) for name, value in merged.items() if value is not None},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        assert done.returncode == status, f"exit status {done.returncode}: {done.stderr}"
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session", params=["tbb", "omp", "workqueue"])
+def layer(request, run_program):
+    """Each threading layer of Numba in turn, as the variables that ask for it with four threads."""
+    settings = {"NUMBA_THREADING_LAYER": request.param, "NUMBA_NUM_THREADS": "4"}
+    probe = """
+from fastsoftmax import layers
+try:
+    print(layers.start())
+except ValueError as error:
+    print(error)
+"""
+    if run_program(probe, **settings).strip() != request.param:
+        pytest.skip(f"Numba's threading layer {request.param} is not installed")
+    return settings
 
 
 @pytest.fixture(scope="session")

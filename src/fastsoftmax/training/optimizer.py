@@ -17,7 +17,7 @@ from fastsoftmax import validation as check
 from fastsoftmax.kernels.blocks import ROW_BLOCK, ceil_div
 from fastsoftmax.kernels.products import packed_features, packed_places, padded
 from fastsoftmax.kernels.sgd import Batches, State, Steps, sgd_steps
-from fastsoftmax.threads import launch, thread_count
+from fastsoftmax.threads import launch, threads_in_use
 from fastsoftmax.training.columns import Scaling
 from fastsoftmax.training.data import Samples
 
@@ -193,7 +193,7 @@ class Optimizer:
     def _in_parallel(self) -> bool:
         """Whether the next call uses threads: the faster way, the bits being the same."""
         self._calls += 1
-        if self._state.partial_loss.size == 1 or thread_count() == 1:
+        if self._state.partial_loss.size == 1 or threads_in_use() == 1:
             return False
         for way in (False, True):  # serially first: that call may compile
             if way not in self._pace:

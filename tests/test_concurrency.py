@@ -1,0 +1,202 @@
+"""Calls from many Python threads at once, in every threading layer of Numba."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+import fastsoftmax as fs
+
+EIGHT_THREADS = """
+import random, sys, threading
+from every_call import bits, every_call, serial_bits
+import fastsoftmax as fs
+from fastsoftmax import layers
+
+cold = sys.argv[1] == "cold"  # the layer and the loops too are first met by eight threads at once
+expected = None if cold else serial_bits()
+barrier = threading.Barrier(8)
+results, errors = [], []
+
+
+def work(seed):
+    try:
+        calls = list(every_call().items())
+        barrier.wait()
+        for turn in range(6):
+            random.Random(10 * seed + turn).shuffle(calls)
+            results.extend((name, bits(call())) for name, call in calls)
+    except BaseException as error:
+        errors.append(error)
+
+
+threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert not errors, errors
+expected = expected or serial_bits()
+assert len(results) == 8 * 6 * len(expected)
+assert all(result == expected[name] for name, result in results)
+print(layers.chosen())
+"""
+
+
+@pytest.mark.parametrize("start", ["cold", "warm"])
+def test_eight_threads_call_every_function(run_program, layer, start):
+    assert run_program(EIGHT_THREADS, start, **layer).strip() == layer["NUMBA_THREADING_LAYER"]
+
+
+def test_every_public_function_is_called(run_program):
+    called = run_program("from every_call import every_call\nprint(*every_call())").split()
+    functions = {name for name in fs.__all__ if callable(getattr(fs, name)) and name.islower()}
+    no_kernels = {"diagnose", "num_threads", "set_num_threads", "warmup"}
+    assert functions - no_kernels <= set(called)
+
+
+OTHER_USERS = """
+import threading
+import numba, numpy as np
+from every_call import all_bits, serial_bits
+
+stop = threading.Event()
+
+
+@numba.njit(parallel=True, nogil=True)
+def somebody_elses(a):
+    for i in numba.prange(a.size):
+        a[i] = np.sqrt(a[i] + i)
+
+
+def hammer():
+    a = np.ones(200_000)
+    while not stop.is_set():
+        somebody_elses(a)
+
+
+expected = serial_bits()
+assert all_bits() == expected
+somebody_elses(np.ones(10))
+thread = threading.Thread(target=hammer)
+thread.start()
+for _ in range(30):
+    assert all_bits() == expected
+stop.set()
+thread.join()
+assert all_bits() == expected
+print("right")
+"""
+
+
+def test_another_librarys_parallel_kernels_may_run_at_the_same_time(run_program, layer):
+    assert run_program(OTHER_USERS, **layer) == "right\n"
+
+
+ENTERED = """
+import threading
+import numpy as np
+import fastsoftmax as fs
+from fastsoftmax import threads
+from fastsoftmax.kernels.parallel import in_parallel, one_by_one
+
+seen = []
+probe = lambda run: seen.append({in_parallel(): "parallel", one_by_one(): "serial"}[run])
+threads.launch(probe)
+stop = threading.Event()
+other = threading.Thread(target=stop.wait)
+other.start()
+threads.launch(probe)
+inside = threading.Thread(target=threads.launch, args=(probe,))
+inside.start()
+inside.join()
+stop.set()
+other.join()
+threads.launch(probe)
+threads.launch(lambda run: threads.launch(probe))  # one inside another
+print(*seen)
+"""
+
+
+def test_workqueue_is_entered_by_a_thread_that_is_alone(run_program, layer):
+    seen = run_program(ENTERED, **layer).split()
+    if layer["NUMBA_THREADING_LAYER"] == "workqueue":
+        assert seen == ["parallel", "serial", "serial", "parallel", "serial"]
+    else:
+        assert seen == ["parallel"] * 5
+
+
+GIL = """
+import sys, threading, time
+import numpy as np
+import fastsoftmax as fs
+
+Z = np.zeros((400_000, 50))
+fs.softmax(Z[:2]), fs.logsumexp(Z[:2])
+sys.setswitchinterval(1e-4)
+done = threading.Event()
+
+
+def work():
+    for _ in range(5):
+        fs.logsumexp(Z)
+    done.set()
+
+
+thread = threading.Thread(target=work)
+thread.start()
+turns = 0
+while not done.is_set():
+    time.sleep(0.001)
+    turns += 1
+thread.join()
+print(turns)
+"""
+
+
+def test_kernels_release_the_gil(run_program):
+    assert int(run_program(GIL, NUMBA_NUM_THREADS=1)) > 20  # held for a kernel, it would be about 5
+
+
+def test_a_failing_kernel_leaves_the_layer(run_program, layer):
+    program = """
+from every_call import all_bits, serial_bits
+from fastsoftmax import threads
+
+def fail(run):
+    raise RuntimeError
+
+for _ in range(3):
+    try:
+        threads.launch(fail)
+    except RuntimeError:
+        pass
+from fastsoftmax.kernels.parallel import in_parallel
+seen = []
+threads.launch(lambda run: seen.append(run == in_parallel()))
+assert seen == [True]
+assert all_bits() == serial_bits()
+print("right")
+"""
+    assert run_program(program, **layer) == "right\n"
+
+
+def test_threads_of_one_process_share_the_setting_but_not_results():
+    Z = np.random.default_rng(0).standard_normal((3000, 9))
+    expected = fs.softmax(Z).tobytes()
+    results = []
+
+    def work(n):
+        for _ in range(20):
+            with fs.num_threads(n):
+                results.append(fs.softmax(Z).tobytes())
+
+    threads = [threading.Thread(target=work, args=(1,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    fs.set_num_threads(None)
+    assert results == [expected] * 80
