@@ -90,7 +90,8 @@ def run_program():
     def run(program, *arguments, status=0, timeout=120, **environment):
         added = {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path]), **environment}
         merged = {**os.environ, **added}
-        command = [sys.executable, *(["-c", program] if "\n" in program else [program])]
+        source = [str(program)] if isinstance(program, Path) else ["-c", program]
+        command = [sys.executable, *source]
         done = subprocess.run(
             [*command, *map(str, arguments)],
             env={name: str(value) for name, value in merged.items() if value is not None},

@@ -2,6 +2,7 @@
 
 from fastsoftmax import kernels
 from fastsoftmax._version import __version__
+from fastsoftmax.diagnosis import Diagnosis, diagnose
 from fastsoftmax.functional import (
     binary_to_softmax,
     cross_entropy,
@@ -25,6 +26,7 @@ from fastsoftmax.threads import num_threads, set_num_threads
 from fastsoftmax.training import DivergenceError, Epoch, SGDResult, TrainingInterrupted, fit_sgd
 
 __all__ = [
+    "Diagnosis",
     "DivergenceError",
     "Epoch",
     "SGDResult",
@@ -36,6 +38,7 @@ __all__ = [
     "cross_entropy_and_gradient",
     "decide",
     "decision_function",
+    "diagnose",
     "fit_sgd",
     "kernels",
     "log_softmax",

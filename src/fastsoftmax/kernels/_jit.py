@@ -8,7 +8,14 @@ from typing import Any, TypeVar
 import numba
 from numba import extending
 
+from fastsoftmax.kernels._cache import keep
+
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+if numba.config.DISABLE_JIT:
+    raise ImportError(
+        "fastsoftmax is compiled by Numba, and the setting NUMBA_DISABLE_JIT forbids that: unset it"
+    )
 
 # What only compiled code calls needs no wrappers, which cost 10 to 20 ms of compilation each.
 _HELPER = {
@@ -45,7 +52,6 @@ def overload(function: Any, inline: str = "never") -> Any:
 
 def jit_callable(function: Function) -> Function:
     """Compile a function that Python calls too, among them every kernel."""
-    try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    except RuntimeError:  # no folder to cache in can be written: compile in every process
-        return numba.njit(nogil=True, error_model="numpy")(function)
+    compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    keep(compiled, function)
+    return compiled

@@ -18,7 +18,10 @@ import numba
 from llvmlite import ir
 from numba import prange, types
 from numba.core import cgutils
+from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
+
+from fastsoftmax.kernels._cache import keep
 
 _WORD = ir.IntType(64)
 _TASK = (types.none, (types.intp, types.intp))  # (i, address of the arguments)
@@ -117,12 +120,15 @@ if hasattr(os, "register_at_fork"):
 @cache
 def _compiled(function: Any, parallel: bool) -> Any:
     """The C function of a loop, which lives as long as the process."""
-    signature = types.void(types.intp, types.intp, types.intp)
-    options = {"nogil": True, "parallel": parallel}
-    try:
-        return numba.cfunc(signature, cache=True, **options)(function)
-    except RuntimeError:  # no folder to cache in can be written
-        return numba.cfunc(signature, **options)(function)
+    loop = CFunc(
+        function,
+        ((types.intp, types.intp, types.intp), types.void),
+        locals={},
+        options={"nopython": True, "nogil": True, "parallel": parallel},
+    )
+    keep(loop, function)
+    loop.compile()
+    return loop
 
 
 @cache

@@ -1,0 +1,96 @@
+"""Numba's cache on disk, made safe to lose, share and damage.
+
+Numba's own raises from a call when a cache file is damaged or the disk is full. It knows the file
+of a function but not those of the helpers compiled into it. And two processes that write at once
+can leave an index that names the other's code. Here, an entry carries its full key, with a digest
+of all kernels, and is compiled anew when it is not what was asked for; a failed write is no error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import caching
+from numba.core.registry import cpu_target
+
+
+@cache
+def _state() -> str:
+    """A digest of the source of all kernels and of Numba's version."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class _File(caching.IndexDataCacheFile):  # type: ignore[misc]
+    """The files of one function, whose every failure is an entry that is not there."""
+
+    def _load_index(self) -> dict[Any, str]:
+        try:
+            index = super()._load_index()
+            return {key: name for key, name in index.items() if key[-1] == _state()}
+        except Exception:  # absent, or damaged in one of many ways
+            return {}
+
+    def load(self, key: Any) -> Any:
+        try:
+            stored_key, data = super().load(key)
+        except Exception:  # likewise
+            return None
+        return data if stored_key == key else None
+
+    def save(self, key: Any, data: Any) -> None:
+        # a write that fails has no room, or no right: the next process compiles too
+        with suppress(OSError):
+            super().save(key, (key, data))
+
+
+class _Cache(caching.FunctionCache):  # type: ignore[misc]
+    """The cache of one function."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)
+        locator = self._impl.locator
+        self._cache_file = _File(
+            cache_path=self._cache_path,
+            filename_base=self._impl.filename_base,
+            source_stamp=locator.get_source_stamp(),
+        )
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # what was unpickled is no code
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with suppress(OSError):  # the folder cannot be made
+            super().save_overload(sig, data)
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        return (*super()._index_key(sig, codegen), _state())
+
+
+def keep(compiled: Any, function: Any) -> None:
+    """Give what Numba makes of a function a cache on disk, if there is a folder for one."""
+    with suppress(RuntimeError, OSError):  # no folder can be written: each process compiles
+        compiled._cache = _Cache(function)
+
+
+def folder() -> str | None:
+    """Where the cache is, None where there is no folder for one."""
+    try:
+        return str(_Cache(folder).cache_path)
+    except (RuntimeError, OSError):
+        return None
+
+
+def cpu_name() -> str:
+    """The processor that Numba compiles for."""
+    return str(cpu_target.target_context.codegen().magic_tuple()[1])
