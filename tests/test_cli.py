@@ -112,6 +112,47 @@ def test_letter_and_mnist_train(data_folder, tmp_path):
         assert float(re.search(r"test accuracy\s+([\d.]+)", result.stdout)[1]) > floor
 
 
+@pytest.mark.parametrize(
+    ("ending", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")]
+)
+def test_train_draws_the_loss_curves(frame, tmp_path, ending, start):
+    pytest.importorskip("matplotlib")
+    frame.write_csv(tmp_path / "data.csv")
+    picture = tmp_path / f"loss.{ending}"
+    result = run("train", tmp_path / "data.csv", "--label", "kind", "--plot", picture)
+    assert result.exit_code == 0, result.output
+    assert f"loss curves drawn as {picture}" in result.stdout
+    assert picture.read_bytes().startswith(start)
+    assert picture.stat().st_size > 2000
+
+
+def test_plot_is_checked_before_the_training(frame, tmp_path, monkeypatch):
+    frame.write_csv(tmp_path / "data.csv")
+    train = "train", tmp_path / "data.csv", "--label", "kind", "-o", tmp_path / "m.npz", "--plot"
+    fails(run(*train, tmp_path / "loss.txt"), "--plot must end in .png, .svg or .pdf")
+    fails(run(*train, tmp_path / "no" / "loss.png"), "no folder")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    fails(run(*train, tmp_path / "loss.png"), "--plot needs matplotlib", "fastsoftmax[plot]")
+    assert not (tmp_path / "m.npz").exists()
+
+
+def test_train_passes_its_options_on(frame, tmp_path):
+    frame.write_csv(tmp_path / "data.csv")
+    X, y = frame.select("a", "b", "n").to_numpy(), frame["kind"].to_numpy()
+    shared = ["--label", "kind", "-o", tmp_path / "m.npz", "--test-fraction", 0, "--epochs", 3]
+    for options, arguments in (
+        ([], {}),
+        (["--no-standardize"], {"standardize": False}),
+        (["--l2", 0.3], {"l2": 0.3}),
+        (["--momentum", 0.5, "--learning-rate", 0.1], {"momentum": 0.5, "learning_rate": 0.1}),
+        (["--batch-size", 20, "--seed", 3], {"batch_size": 20, "seed": 3}),
+    ):
+        result = run("train", tmp_path / "data.csv", *shared, *options)
+        assert result.exit_code == 0, result.output
+        twin = fs.fit_sgd(X, y.astype(str), epochs=3, **arguments).model
+        np.testing.assert_array_equal(fs.SoftmaxModel.load(tmp_path / "m.npz").W, twin.W)
+
+
 def test_errors_are_one_line_with_exit_code_2(frame, trained, tmp_path):
     csv = tmp_path / "data.csv"
     fails(run("train", tmp_path / "none.csv"), "none.csv", "no such file")

@@ -16,6 +16,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastsoftmax as fs
+from fastsoftmax.training.columns import Moments, moments
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "math.md"
 
@@ -90,7 +91,7 @@ def sections():
 
 def test_each_section_names_the_functions_and_tests_that_hold_it():
     held = sections()
-    assert len(held) == 14
+    assert len(held) == 15
     named = []
     for title, body in held.items():
         line = re.fullmatch(r"Held by: (.+) · test: (.+)", body.splitlines()[-1])
@@ -669,6 +670,78 @@ def test_what_leaves_a_decision_unchanged():
     assert fs.decide([0.7, 0.3], np.array([1.0, 5.0]) + 100) == 0  # and 1 without the 100
 
 
+# Scaled features
+
+
+def test_scaled_features_are_folded_into_the_weights():
+    X, labels, _, _, _, a = data(40, 3, 4)
+    X = X * [0.01, 5, 100] + [1, -30, 1000]
+    mean = np.average(X, axis=0, weights=a)
+    scale = 1 / np.sqrt(np.average((X - mean) ** 2, axis=0, weights=a))
+    U = (X - mean) * scale
+    options = {"sample_weight": a, "learning_rate": 0.3, "batch_size": 7, "epochs": 5}
+    model = fs.fit_sgd(X, labels, **options).model
+    by_hand = fs.fit_sgd(U, labels, standardize=False, **options).model
+    V, c = by_hand.W, by_hand.b
+    W = scale[:, None] * V
+    assert_allclose(fs.decision_function(U, V, c), X @ W + (c - mean @ W), rtol=0, atol=1e-10)
+    assert_allclose(model.W / scale[:, None], V, rtol=0, atol=1e-11)
+    assert_allclose(model.b, c - mean @ W, rtol=0, atol=1e-9)
+    # and the way back: none of it is lost where a training goes on
+    again = fs.fit_sgd(X, labels, init=model, epochs=0).model
+    assert_allclose(again.W, model.W, rtol=1e-14)
+    assert_allclose(again.b, model.b, rtol=0, atol=1e-13 * np.abs(mean @ W).max())
+
+
+def test_penalty_on_the_scaled_weights_has_no_units():
+    X, labels, *_ = data(40, 3, 4)
+    metres, millimetres = (
+        fs.fit_sgd(X * unit, labels, l2=0.5, learning_rate=0.1).model for unit in (1, 1000)
+    )
+    assert_allclose(1000 * millimetres.W, metres.W, rtol=1e-11)
+    as_they_are = [
+        fs.fit_sgd(X * unit, labels, l2=0.5, learning_rate=0.1, standardize=False).model
+        for unit in (1, 2)
+    ]
+    assert abs(2 * as_they_are[1].W - as_they_are[0].W).max() > 0.01
+
+
+def test_moments_of_parts_combine():
+    X, _, _, _, _, a = data(50, 3, 2)
+    parts = []
+    for rows in (slice(0, 7), slice(7, 30), slice(30, 50)):
+        mean = np.average(X[rows], axis=0, weights=a[rows])
+        spread = (a[rows, None] * (X[rows] - mean) ** 2).sum(axis=0)
+        parts.append(Moments(a[rows].sum(), mean, spread))
+    whole = parts[0].merged(parts[1]).merged(parts[2])
+    mean = (a[:, None] * X).sum(axis=0) / a.sum()
+    assert_allclose(whole.weight, a.sum(), rtol=1e-14)
+    assert_allclose(whole.mean, mean, **ROUNDING)
+    assert_allclose(whole.spread, (a[:, None] * (X - mean) ** 2).sum(axis=0), rtol=1e-13)
+    nothing = Moments(0.0, np.zeros(3), np.zeros(3))
+    for merged in (nothing.merged(whole), whole.merged(nothing)):
+        assert_array_equal(merged.mean, whole.mean)
+        assert_array_equal(merged.spread, whole.spread)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("origin", [0.0, 1e4, 1e6])
+def test_moments_keep_their_accuracy_far_from_zero(origin, dtype):
+    """20 000 rows: many chunks."""
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(20_000, 3)) + origin).astype(dtype)
+    a = rng.uniform(0, 2, 20_000)
+    found = moments(X, a)
+    shifted = X.astype(np.float64) - origin  # exact enough: |x - origin| is about 1
+    mean = (a[:, None] * shifted).sum(axis=0) / a.sum()
+    assert_allclose(found.weight, a.sum(), rtol=1e-12)
+    assert_allclose(found.mean, origin + mean, rtol=1e-14, atol=1e-14)
+    assert_allclose(found.spread, (a[:, None] * (shifted - mean) ** 2).sum(axis=0), rtol=1e-10)
+    naive = (a[:, None] * X.astype(np.float64) ** 2).sum(axis=0) - a.sum() * found.mean**2
+    if origin == 1e6:  # what the formula spares us
+        assert abs(naive / found.spread - 1).max() > 1e-6
+
+
 # How far a step may go
 
 
@@ -748,24 +821,80 @@ def test_a_step_of_one_over_the_bound_descends():
         assert after <= loss - square / (2 * L)
 
 
-def test_auto_learning_rate_is_one_over_the_bound():
-    X, labels, _, _, _, _ = data(90, 4, 3)
-    X *= 3
-    bound = ((X**2).sum(axis=1) + 1).mean() / 2
+def test_mean_square_of_a_batchs_curvature():
+    """Over all batches of two rows out of five, each as probable as the others."""
+    X, *_ = data(5, 3, 2)
+    X1 = np.column_stack([X, np.ones(5)])
+    squares = [np.outer(x, x) for x in X1]
+    mean_square = (
+        sum(
+            np.linalg.matrix_power((squares[i] + squares[j]) / 2, 2)
+            for i, j in product(range(5), repeat=2)
+        )
+        / 25
+    )
+    C = sum(squares) / 5
+    of_long_rows = sum((x @ x) * np.outer(x, x) for x in X1) / 5
+    assert_allclose(mean_square, C @ C / 2 + of_long_rows / 2, **ROUNDING)
+
+
+def curvature_of_batches(U, a, batch_size):
+    U1 = np.column_stack([U, np.ones(len(U))])
+    C = (U1.T * a) @ U1 / a.sum()
+    return np.linalg.eigvalsh(C).max() / 2 + np.trace(C) / 2 / batch_size
+
+
+@pytest.mark.parametrize("batch_size", [1, 9, 90])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("standardize", [False, True])
+def test_auto_learning_rate_is_one_over_the_curvature_of_batches(batch_size, weighted, standardize):
+    X, labels, T, _, _, a = data(90, 4, 3)
+    X[:, 1:] = X[:, :1] + 0.3 * X[:, 1:]  # one direction rules, and twelve iterations find it
+    X = 3 * X + 2
+    a = a if weighted else np.ones(90)
+    U = X
+    if standardize:
+        mean = np.average(X, axis=0, weights=a)
+        U = (X - mean) / np.sqrt(np.average((X - mean) ** 2, axis=0, weights=a))
+    bend = curvature_of_batches(U, a, batch_size)
+    options = {"sample_weight": a, "batch_size": batch_size, "standardize": standardize}
     for l2 in (0.0, 0.6):
-        result = fs.fit_sgd(X, labels, batch_size=90, epochs=30, l2=l2)
-        assert result.learning_rate == pytest.approx(1 / (bound + l2), rel=1e-13)
-    result = fs.fit_sgd(X, labels, batch_size=90, epochs=30)
-    losses = np.array(result.history["loss"])
-    assert len(losses) == 30
-    assert (np.diff(losses) < 0).all()
-    # the first epoch reports the loss where it starts, and its step is the formula's
-    frequencies = np.log(np.bincount(labels) / 90)
-    loss, grad_W, grad_b = fs.loss_and_gradient(X, labels, np.zeros((4, 3)), frequencies)
-    assert_allclose(losses[0], loss, **ROUNDING)
-    one = fs.fit_sgd(X, labels, batch_size=90, epochs=1)
-    assert_allclose(one.model.W, -grad_W / bound, **ROUNDING)
-    assert_allclose(one.model.b, frequencies - grad_b / bound, **ROUNDING)
+        result = fs.fit_sgd(X, labels, epochs=0, l2=l2, **options)
+        assert result.learning_rate == pytest.approx(1 / (bend + l2), rel=1e-9)
+    bend *= (a * T.sum(axis=1)).sum() / a.sum()
+    result = fs.fit_sgd(X, T, epochs=0, l2=0, **options)
+    assert result.learning_rate == pytest.approx(1 / bend, rel=1e-9)
+
+
+def test_auto_learning_rate_reads_evenly_spaced_rows():
+    X, labels, *_ = data(5000, 4, 3)
+    X += 5
+    rows = np.linspace(0, 4999, 512).astype(int)
+    assert (rows[0], rows[-1]) == (0, 4999)
+    options = {"epochs": 0, "l2": 0, "standardize": False}
+    rate = fs.fit_sgd(X, labels, **options).learning_rate
+    bend = curvature_of_batches(X[rows], np.ones(512), 125)  # 40 batches of 125
+    assert rate == pytest.approx(1 / bend, rel=1e-9)
+    others = np.delete(np.arange(5000), rows)
+    X[others] *= 10
+    assert fs.fit_sgd(X, labels, **options).learning_rate == rate
+
+
+def test_auto_learning_rate_backs_off_by_quarters():
+    X, labels, *_ = data(5000, 4, 3)
+    rows = np.linspace(0, 4999, 512).astype(int)
+    others = np.delete(np.arange(5000), rows)
+    X[others] *= 100  # what the estimate does not see
+    options = {"l2": 0, "standardize": False, "batch_size": 5000}
+    start = fs.fit_sgd(X, labels, epochs=0, **options).learning_rate
+    result = fs.fit_sgd(X, labels, epochs=8, **options)
+    quarters = math.log(start / result.learning_rate, 4)
+    assert quarters == pytest.approx(round(quarters), abs=1e-9)
+    assert 3 <= quarters <= 8
+    losses = np.array([math.log(3), *result.history["loss"]])
+    assert (np.diff(losses) <= 0.1 * math.log(3)).all()
+    high = fs.fit_sgd(X, labels, epochs=8, learning_rate=start, schedule="cosine", **options)
+    assert np.diff(high.history["loss"]).max() > 1
 
 
 # Where hand derivations slip

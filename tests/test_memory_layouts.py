@@ -121,12 +121,31 @@ def test_X(problem, unchanged, layout, N, D, K, dtype):
 
 
 @pytest.mark.parametrize("learning_rate", [0.1, "auto"])
+@pytest.mark.parametrize("standardize", [False, True])
 @pytest.mark.parametrize("layout", (MATRICES | SWAPPED).values(), ids=MATRICES | SWAPPED)
-def test_X_in_training(problem, unchanged, layout, learning_rate):
+def test_X_in_training(problem, unchanged, layout, learning_rate, standardize):
     p = problem(130, 17, 3)
     options = {"batch_size": 70, "epochs": 2, "learning_rate": learning_rate}
+    options["standardize"] = standardize
     for X in (p.X, np.broadcast_to(p.X[:1], (130, 17)), np.broadcast_to(p.X[:, :1], (130, 17))):
         assert_same(lambda X: fs.fit_sgd(X, p.targets, **options), layout(X), X.copy(), unchanged)
+
+
+@pytest.mark.parametrize("layout", (MATRICES | SWAPPED).values(), ids=MATRICES | SWAPPED)
+def test_soft_targets_in_training(problem, unchanged, layout):
+    p = problem(130, 17, 12, soft=True)
+    options = {"batch_size": 70, "epochs": 2}
+    assert_same(lambda T: fs.fit_sgd(p.X, T, **options), layout(p.targets), p.targets, unchanged)
+
+
+@pytest.mark.parametrize("layout", (VECTORS | SWAPPED).values(), ids=VECTORS | SWAPPED)
+def test_sample_weight_in_training(problem, unchanged, layout):
+    p = problem(130, 17, 3)
+
+    def fit(weight):
+        return fs.fit_sgd(p.X, p.targets, sample_weight=weight, batch_size=70, epochs=2)
+
+    assert_same(fit, layout(p.weight), p.weight, unchanged)
 
 
 @pytest.mark.parametrize("X_dtype", [np.int8, np.uint64, "?", "e", ">i2", ">f8", ">f4"])
@@ -458,6 +477,7 @@ def test_X_is_not_copied(peak, problem, layout):
     assert peak(fs.predict, X, p.W, p.b) < 16 * ROWS
     train = {"batch_size": 1000, "epochs": 1}
     assert peak(fs.fit_sgd, X, p.targets, **train) < 100 * ROWS
+    assert peak(fs.fit_sgd, X, p.targets, validation_data=(X, p.targets), **train) < 100 * ROWS
 
 
 def test_float32_weights_do_not_copy_a_float64_X(peak, problem):

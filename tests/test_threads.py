@@ -87,11 +87,29 @@ def test_row_functions_have_the_same_bits(problem):
 
 
 @needs_two
-@pytest.mark.parametrize("batch_size", [1, 64, 128, 1000])
-def test_training_has_the_same_bits(problem, batch_size):
+@pytest.mark.parametrize("batch_size", [1, 64, 128, 3000])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"standardize": False, "momentum": 0, "l2": 0},
+        {"nesterov": True, "average": 0.5, "label_smoothing": 0.1, "class_weight": "balanced"},
+    ],
+    ids=["defaults", "plain", "more"],
+)
+def test_training_has_the_same_bits(problem, batch_size, options):
     p = problem(3000, 17, 10)
     assert_same_bits_for_one_and_all_threads(
-        fs.fit_sgd, p.X, p.targets, batch_size=batch_size, epochs=2, momentum=0.9, l2=0.1
+        fs.fit_sgd, p.X, p.targets, batch_size=batch_size, epochs=2, **options
+    )
+
+
+@needs_two
+def test_training_of_many_weights_has_the_same_bits(problem):
+    """Enough of them that threads share the update."""
+    p = problem(600, 700, 60, dtype=np.float32)
+    assert_same_bits_for_one_and_all_threads(
+        fs.fit_sgd, p.X, p.targets, classes=np.arange(60), epochs=2
     )
 
 
