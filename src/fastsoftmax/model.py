@@ -62,11 +62,7 @@ class SoftmaxModel:
             raise ValueError(f"classes must have shape {b.shape}, got {classes.shape}")
         if len(np.unique(classes)) < len(classes):
             raise ValueError("classes must all be different")
-        names = self.feature_names
-        if names is not None:
-            names = tuple(map(str, names))
-            if len(names) != len(W):
-                raise ValueError(f"feature_names must hold {len(W)} names, got {len(names)}")
+        names = check.feature_names(self.feature_names, len(W))
         for field, array in (("W", W), ("b", b), ("classes", classes)):
             own = np.array(array, order="C")
             own.flags.writeable = False

@@ -183,6 +183,8 @@ def feature_names(value: Any, n_features: int) -> tuple[str, ...] | None:
     """A name for each feature, or None."""
     if value is None:
         return None
+    if isinstance(value, (str, bytes)) or not np.iterable(value):
+        raise TypeError(f"feature_names must be a sequence of names, got {type(value).__name__}")
     names = tuple(map(str, value))
     if len(names) != n_features:
         raise ValueError(f"feature_names must hold {n_features} names, got {len(names)}")
