@@ -31,11 +31,6 @@ _FIRST_CALL_FLOPS = 2e7
 _MAX_CHUNKS = 16
 _MAX_PARTIAL_BYTES = 32 * 1024 * 1024
 
-# A batch of up to one block of rows with so many operations is cut in two all the same, by whole
-# vectors of rows: work for a second thread, for a fifth more of it.
-_SPLIT_FLOPS = 8e5
-_VECTOR_ROWS = 16
-
 # Whether threads pay depends on the layer and on who else is running: the way that was slower is
 # tried again after so many calls.
 _RETRY = 32
@@ -65,8 +60,6 @@ class Optimizer:
         gradient_bytes = n_classes * n_features * dtype.itemsize + 1
         max_chunks = min(_MAX_CHUNKS, max(_MAX_PARTIAL_BYTES // gradient_bytes, 1))
         self._chunk_rows = ceil_div(ceil_div(batch_size, max_chunks), ROW_BLOCK) * ROW_BLOCK
-        if batch_size <= ROW_BLOCK and self._flops > _SPLIT_FLOPS:
-            self._chunk_rows = ceil_div(batch_size, 2 * _VECTOR_ROWS) * _VECTOR_ROWS
         n_chunks = ceil_div(batch_size, self._chunk_rows)
         self._pace: dict[bool, float] = {}  # batches a second, in parallel and not
         self._calls = 0
