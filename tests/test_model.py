@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import io
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -391,3 +393,75 @@ def test_a_damaged_file_is_a_value_error_or_loads(tmp_path, save):
         damaged[position] ^= 1 << position % 8
         outcomes.append(outcome(path, damaged))
     assert set(outcomes) == {"named", "loaded"}  # some bytes, such as dates, matter to nobody
+
+
+# What a hostile file may try
+
+
+def header_of(shape="(2, 3)", descr="'<f8'", extra=""):
+    """An .npy file that claims a shape and a dtype, without any items."""
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}{extra}}}".encode()
+    return b"\x93NUMPY\x02\x00" + len(header).to_bytes(4, "little") + header
+
+
+def zip_with(path, **members):
+    """An archive of a model in which some members hold these bytes instead."""
+    archive_writer()(path)
+    with zipfile.ZipFile(path) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    contents |= {f"{name}.npy": content for name, content in members.items()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+
+
+class Bomb:
+    """An object whose unpickling leaves a trace."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+HOSTILE = {
+    "more items than memory": header_of("(1 << 60, 3)"),
+    "a huge shape": header_of("(1000000000000000, 3)"),
+    "a negative shape": header_of("(-2, 3)"),
+    "no items": header_of(),
+    "a huge header": header_of(extra=" " * 200_000),
+    "code in the header": header_of("__import__('os').abort()"),
+    "nested brackets": header_of("(" * 500 + ")" * 500),
+    "objects": header_of(descr="'|O'"),
+    "a strange dtype": header_of(descr="'<q9'"),
+    "a header longer than the file": b"\x93NUMPY\x02\x00\xff\xff\xff\xff{}",
+    "a later .npy": b"\x93NUMPY\x09\x00\x00\x00",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("name", ["W", "classes", "format", "format_version"])
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_member_is_a_value_error(tmp_path, name, content):
+    path = tmp_path / "hostile.npz"
+    zip_with(path, **{name: content})
+    with pytest.raises(ValueError, match=r"hostile\.npz"):
+        fs.SoftmaxModel.load(path)
+
+
+@pytest.mark.parametrize("name", ["W", "classes", "format", "feature_names", "another"])
+def test_loading_runs_no_code(tmp_path, name):
+    trace, path = tmp_path / "trace", tmp_path / "hostile.npz"
+    pickled = io.BytesIO()
+    np.save(pickled, np.array([Bomb(trace)], object), allow_pickle=True)
+    for content in (pickled.getvalue(), pickle.dumps(Bomb(trace))):
+        zip_with(path, **{name: content})
+        with pytest.raises(ValueError, match=r"hostile\.npz"):
+            fs.SoftmaxModel.load(path)
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"hostile\.npz"):
+            fs.SoftmaxModel.load(path)
+    assert not trace.exists()
+    pickle.loads(pickle.dumps(Bomb(trace))).close()
+    assert trace.exists()  # the bomb is one

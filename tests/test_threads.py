@@ -195,3 +195,30 @@ def test_errors_leave_the_setting(n, exception, message):
     with pytest.raises(exception, match=message), fs.num_threads(n):
         pytest.fail("the block must not run")
     assert threads_of_a_kernel() == 1
+
+
+# Every layer
+
+
+EVERY_LAYER = """
+import hashlib
+from every_call import all_bits, serial_bits
+import fastsoftmax as fs
+from fastsoftmax import layers
+
+expected = serial_bits()
+for n in (1, 2, 3, 4):
+    with fs.num_threads(n):
+        for _ in range(3):
+            assert all_bits() == expected, n
+assert all_bits() == expected
+digest = hashlib.sha256(b"".join(expected[name] for name in sorted(expected))).hexdigest()
+print(layers.chosen(), digest)
+"""
+
+
+def test_the_bits_are_those_of_every_layer_and_number_of_threads(run_program, layer):
+    chosen, digest = run_program(EVERY_LAYER, **layer).split()
+    assert chosen == layer["NUMBA_THREADING_LAYER"]
+    alone = run_program(EVERY_LAYER.replace("(1, 2, 3, 4)", "(1,)"), NUMBA_NUM_THREADS=1).split()
+    assert alone == ["None", digest]

@@ -24,6 +24,7 @@ from fastsoftmax.functional import (
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.threads import num_threads, set_num_threads
 from fastsoftmax.training import DivergenceError, Epoch, SGDResult, TrainingInterrupted, fit_sgd
+from fastsoftmax.warming import warmup
 
 __all__ = [
     "Diagnosis",
@@ -54,4 +55,5 @@ __all__ = [
     "softmax_jacobian",
     "softmax_jvp",
     "softmax_to_binary",
+    "warmup",
 ]

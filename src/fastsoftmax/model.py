@@ -163,6 +163,8 @@ class SoftmaxModel:
             try:
                 with np.load(file, allow_pickle=False) as archive:
                     arrays = {name: archive[name] for name in archive.files}
+                if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+                    raise ValueError("a member is no array")  # NumPy gives its bytes
             except Exception as error:  # a damaged archive fails in many ways
                 raise ValueError(f"{not_a_model}: {error}") from None
         if str(arrays.get("format")) != FORMAT:

@@ -58,7 +58,7 @@ def compute_dtype(array: Array) -> np.dtype[Any]:
 def compute_type(value: Any, name: str) -> np.dtype[Any]:
     """float32 or float64, by any of their names."""
     try:
-        dtype: np.dtype[Any] = np.dtype(value)
+        dtype: np.dtype[Any] = np.dtype(object if value is None else value)
     except TypeError:
         dtype = np.dtype(object)
     if dtype not in _COMPUTE_DTYPES:

@@ -1,0 +1,90 @@
+"""Compilation ahead of time: a small call of everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax import functional
+from fastsoftmax import validation as check
+from fastsoftmax.kernels.blocks import MAX_PARTIAL_BYTES
+from fastsoftmax.kernels.rowwise import is_short
+from fastsoftmax.training import fit_sgd
+
+
+def warmup(dtypes: Any = ("float32", "float64")) -> None:
+    """Compile, or load from the cache, the kernels that the functions and `fit_sgd` need.
+
+    The first call of a function with a new combination of types compiles a kernel, for some
+    seconds where the cache on disk has none. This does it now: in an image that is being built, or
+    before workers are forked.
+
+    Parameters
+    ----------
+    dtypes : a dtype or sequence of them
+        float32, float64 or both: the types of `X`, of `W`, of logits and of soft targets. Those
+        of a call are taken to be one type, as they usually are.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dtypes` has another type.
+
+    Examples
+    --------
+    >>> import fastsoftmax
+    >>> fastsoftmax.warmup("float64")
+    """
+    several = isinstance(dtypes, (list, tuple, set, frozenset))
+    for value in dtypes if several else (dtypes,):
+        _warm(check.compute_type(value, "dtypes"))
+
+
+def _warm(dtype: np.dtype[Any]) -> None:
+    """One call of each kernel in a type."""
+    n_long = 2
+    while is_short(n_long, dtype.itemsize):
+        n_long *= 2
+    X, W, b = np.eye(3, dtype=dtype), np.zeros((3, 2), dtype), np.zeros(2, dtype)
+    y, soft = np.array([0, 1, 0]), np.full((3, 2), 0.5, dtype)
+    for targets in (y, soft):
+        for n_classes in (2, n_long):
+            Z = np.zeros((3, n_classes), dtype)
+            t: npt.ArrayLike = targets if targets is y else np.ones_like(Z)
+            functional.cross_entropy(Z, t)
+            functional.cross_entropy_and_gradient(Z, t)
+        functional.loss(X, targets, W, b)
+        functional.loss_and_gradient(X, targets, W, b)
+        for batch_size in (1, 2):
+            for standardize in (True, False):
+                fit_sgd(
+                    X,
+                    targets,
+                    classes=[0, 1],
+                    epochs=1,
+                    batch_size=batch_size,
+                    learning_rate=0.1,
+                    standardize=standardize,
+                )
+    for n_classes in (2, n_long):
+        Z = np.zeros((3, n_classes), dtype)
+        for rows in (functional.softmax, functional.log_softmax, functional.logsumexp):
+            rows(Z)
+    predictions = (
+        functional.decision_function,
+        functional.predict_proba,
+        functional.predict_log_proba,
+        functional.predict,
+    )
+    for prediction in predictions:
+        prediction(X, W, b)
+    functional.decide(soft, b)
+    _warm_slabs(dtype, X, y)
+
+
+def _warm_slabs(dtype: np.dtype[Any], X: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> None:
+    """The gradient of more classes than a partial one is kept for."""
+    W = np.zeros((3, MAX_PARTIAL_BYTES // (3 * dtype.itemsize) + 1), dtype)
+    functional.loss_and_gradient(X, y, W)
