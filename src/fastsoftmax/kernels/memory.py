@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from fastsoftmax.kernels import simd
 from fastsoftmax.kernels._jit import jit
-from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+from fastsoftmax.kernels.vector_ir import VECTOR_BYTES, pointer
 
 Array = npt.NDArray[Any]
 
@@ -48,8 +48,7 @@ def load_item(typing_context: Any, item: Any, address: Any) -> Any:
     dtype = item.dtype
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        pointer = builder.inttoptr(arguments[1], context.get_data_type(dtype).as_pointer())
-        value = builder.load(pointer)
+        value = builder.load(pointer(builder, arguments[1], context.get_data_type(dtype)))
         value.align = 1
         return value
 
@@ -73,8 +72,8 @@ def store_item(typing_context: Any, item: Any, address: Any, value: Any) -> Any:
     dtype = item.dtype
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        pointer = builder.inttoptr(arguments[1], context.get_data_type(dtype).as_pointer())
-        builder.store(context.cast(builder, arguments[2], value, dtype), pointer).align = 1
+        place = pointer(builder, arguments[1], context.get_data_type(dtype))
+        builder.store(context.cast(builder, arguments[2], value, dtype), place).align = 1
         return context.get_dummy_value()
 
     return types.void(item, types.intp, value), codegen

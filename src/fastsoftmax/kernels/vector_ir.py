@@ -101,6 +101,14 @@ def splat_value(builder: ir.IRBuilder, vector: ir.VectorType, value: Any) -> Any
 
 
 def pointer(builder: ir.IRBuilder, address: Any, target: ir.Type) -> Any:
+    """An address as a pointer, to read or write through.
+
+    LLVM may write base + offset as a pointer made of the offset, indexed by the base. Numba hands
+    code in that form on to callers, where an offset of 0 then reads as an access to null, which
+    cannot happen, and the code around it is deleted: so did vectors of 16 bytes lose a row's
+    maximum. The attribute says that null is an address like any other; llvmlite does not know it.
+    """
+    set.add(builder.function.attributes, "null_pointer_is_valid")
     return builder.inttoptr(address, target.as_pointer())
 
 
