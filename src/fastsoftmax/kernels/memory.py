@@ -60,8 +60,8 @@ def load_address(typing_context: Any, table: Any, i: Any) -> Any:
     """Entry i of a table of addresses."""
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
-        return builder.load(builder.gep(pointer, [arguments[1]]))
+        entries = pointer(builder, arguments[0], ir.IntType(64))
+        return builder.load(builder.gep(entries, [arguments[1]]))
 
     return types.intp(types.intp, types.intp), codegen
 

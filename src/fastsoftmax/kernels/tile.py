@@ -26,6 +26,7 @@ from fastsoftmax.kernels.vector_ir import (
     llvm_vector,
     load_value,
     native,
+    pointer,
     splat_value,
     store_value,
     suffix,
@@ -85,7 +86,7 @@ def _multiply_add(
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         _, n_rows_, A_, B_, B_rows_, C_, C_row_stride_, n_terms_, ahead_, step_ = arguments
-        table = builder.inttoptr(B_rows_, _WORD.as_pointer())
+        table = pointer(builder, B_rows_, _WORD)
         builder.function.attributes.add("noinline")  # compiled once for both products
         start = builder.block
         end = builder.append_basic_block("tile.end")

@@ -37,7 +37,7 @@ def transpose_tile(
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         _, rows_, offset_, target_, target_stride_, n_columns_ = arguments
-        table = builder.inttoptr(rows_, _WORD.as_pointer())
+        table = vector_ir.pointer(builder, rows_, _WORD)
         zero = ir.Constant(vector.element, 0.0)
         rows = []
         for i in range(vector.count):
