@@ -126,22 +126,18 @@ def work():
 
 in_child(work)
 """,
-    "settings in the child": """
-check()
+    "settings in the child, and kernels that are new to it": """
+import numpy as np
+fs.softmax(np.zeros((3000, 3)))
 
 def work():
     fs.set_num_threads(2)
     check()
     with fs.num_threads(3):
         check()
-    assert str(os.getpid()) and fs.diagnose().threads == 1
+    assert fs.diagnose().threads == 1
 
 in_child(work)
-""",
-    "kernels that are new to the child": """
-import numpy as np
-fs.softmax(np.zeros((3000, 3)))
-in_child(check)
 """,
     "a layer that another library started before the import": """
 import subprocess

@@ -50,6 +50,7 @@ from fastsoftmax.training import columns, optimizer
 from guarded import Guard, GuardedNumpy
 
 width, seconds = int(sys.argv[1]), float(sys.argv[2])
+dtypes = [getattr(np, name) for name in sys.argv[3:]]
 assert width in (0, VECTOR_BYTES), VECTOR_BYTES
 LAYOUTS = ["C", "F", "rows", "columns", "reversed", "padded"]
 SHAPES = [
@@ -126,7 +127,7 @@ for turn in range(10**6):
             guard = Guard(at_end)
             for module in patched:
                 module.np = GuardedNumpy(guard)
-            dtype = (np.float64, np.float32)[(cases // 2 + turn) % 2]
+            dtype = dtypes[(cases // 2 + turn) % len(dtypes)]
             layouts = random.choice(LAYOUTS, 4) if turn or D == 17 else ["C"] * 4
             print(N, D, K, dtype.__name__, at_end, *layouts, file=sys.stderr, flush=True)
             everything(guard, N, D, K, dtype, layouts, random)
@@ -137,19 +138,25 @@ for turn in range(10**6):
 print(cases)
 """
 
-WIDTHS = {"as here": (0, None), "AVX2": (32, "+avx,+avx2,+fma"), "SSE2": (16, "+sse2")}
+BOTH = ("float64", "float32")
+WIDTHS = {
+    "as here": (0, None, BOTH),
+    "AVX2": (32, "+avx,+avx2,+fma", ("float32",)),  # compiling is most of the time of a first run
+    "SSE2": (16, "+sse2", ("float64",)),
+}
 
 
-@pytest.mark.parametrize(("width", "features"), WIDTHS.values(), ids=WIDTHS)
-def test_nothing_beside_an_array_is_touched(run_program, width, features):
-    """FASTSOFTMAX_FUZZ_SECONDS goes on with random shapes for so long."""
+@pytest.mark.parametrize(("width", "features", "dtypes"), WIDTHS.values(), ids=WIDTHS)
+def test_nothing_beside_an_array_is_touched(run_program, width, features, dtypes):
+    """FASTSOFTMAX_FUZZ_SECONDS goes on for so long: random shapes, all dtypes in all widths."""
     variables = {}
     if features is not None:
         if platform.machine() not in ("x86_64", "AMD64"):
             pytest.skip("x86 features are asked for")
         variables = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": features}
-    seconds = os.environ.get("FASTSOFTMAX_FUZZ_SECONDS", "0")
-    output = run_program(PROGRAM, width, seconds, timeout=600 + float(seconds), **variables)
+    seconds = float(os.environ.get("FASTSOFTMAX_FUZZ_SECONDS", 0))
+    dtypes = BOTH if seconds else dtypes
+    output = run_program(PROGRAM, width, seconds, *dtypes, timeout=600 + seconds, **variables)
     assert int(output) >= 80
 
 
