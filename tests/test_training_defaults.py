@@ -77,6 +77,16 @@ def test_constant_columns(plain, dtype):
 
 
 @DTYPES
+def test_a_first_row_without_weight_may_lie_anywhere(plain, dtype):
+    X, y = plain
+    far = np.vstack([np.full(X.shape[1], 1e15), X]).astype(dtype)
+    weight = np.ones(len(far))
+    weight[0] = 0
+    model = fs.fit_sgd(far, np.append(y[:1], y), sample_weight=weight).model
+    assert model.score(X, y) >= fit(*plain).score(*plain) - 0.01
+
+
+@DTYPES
 def test_columns_that_are_there_more_than_once(plain, dtype):
     X, y = plain
     model = fit(np.hstack([X, X, X]).astype(dtype), y)

@@ -414,6 +414,11 @@ def test_a_progress_bar_changes_nothing(noisy, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_progress_must_be_something_to_tell(noisy):
+    with pytest.raises(TypeError, match="progress must be True, False or callable, got 3"):
+        fs.fit_sgd(*noisy[0], progress=3)
+
+
 def test_a_progress_bar_needs_rich(noisy, monkeypatch):
     monkeypatch.setitem(sys.modules, "rich", None)
     with pytest.raises(ImportError, match=r"needs rich: pip install 'fastsoftmax\[cli\]'"):

@@ -27,6 +27,8 @@ def chunk_moments(
     origin = np.empty(n_features, np.float64)
     first = np.zeros(n_features, np.float64)
     second = np.zeros(n_features, np.float64)
+    while start < stop - 1 and weight_of(sample_weight, start) == 0:
+        start += 1  # a row that does not count may lie anywhere
     for d in range(n_features):
         origin[d] = load_item(X.item, X.address + start * X.row_stride + d * X.column_stride)
     total = 0.0

@@ -18,6 +18,8 @@ class Progress(Protocol):
 def shown(progress: bool | Progress, epochs: int, n_rows: int) -> Iterator[Progress | None]:
     """What to tell: a bar on the terminal for True, nothing for False."""
     if not isinstance(progress, bool):
+        if not callable(progress):
+            raise TypeError(f"progress must be True, False or callable, got {progress!r}")
         yield progress
         return
     if not progress:
