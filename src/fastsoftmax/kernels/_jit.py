@@ -27,11 +27,7 @@ _HELPER = {
 
 
 def jit(function: Function) -> Function:
-    """Compile a row or tile helper, which only compiled code calls.
-
-    Its machine code is part of its callers', which are cached: a cache file of its own would
-    outlive a change to a helper of its own.
-    """
+    """Compile a row or tile helper, which only compiled code calls, and whose cache holds it."""
     return numba.njit(**_HELPER)(function)
 
 

@@ -49,7 +49,7 @@ def chunk_moments(
 def add_row(X: Rows, n: int, a: float, origin: Array, first: Array, second: Array) -> None:
     """Add a * (x - origin) to `first` and a * (x - origin)**2 to `second`."""
     address = X.address + n * X.row_stride
-    if X.column_stride == item_bytes(X.item):  # a constant stride, which LLVM vectorises
+    if X.column_stride == item_bytes(X.item):  # a constant stride
         for d in range(origin.size):
             x = load_item(X.item, address + d * item_bytes(X.item)) - origin[d]
             first[d] += a * x

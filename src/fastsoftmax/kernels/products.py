@@ -8,6 +8,8 @@ tile by tile, within it by groups of A_GROUP features, in each the rows (class, 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastsoftmax.kernels._jit import jit, jit_also, jit_inline
@@ -29,13 +31,13 @@ def class_tiles(n_classes: int) -> int:
 
 
 @jit_also
-def first_class(t: int, n_classes: int) -> int:
+def first_class(t: Any, n_classes: int) -> Any:
     """The first class of tile t."""
     return t * n_classes // class_tiles(n_classes)
 
 
-@jit
-def tile_of(k: int, n_classes: int) -> int:
+@jit_also
+def tile_of(k: Any, n_classes: int) -> Any:
     """The tile that class k is in."""
     n_tiles = class_tiles(n_classes)
     return ((k + 1) * n_tiles - 1) // n_classes
@@ -59,9 +61,12 @@ def packed_features(n_features: int) -> int:
     return ceil_div(n_features, A_GROUP) * A_GROUP
 
 
-@jit
-def packed_row(k: int, d: int, n_features: int, n_classes: int) -> int:
-    """Where in the packed weights those of class k begin, for the group of features from d on."""
+@jit_also
+def packed_row(k: Any, d: Any, n_features: int, n_classes: int) -> Any:
+    """Where in the packed weights those of class k begin, for the group of features from d on.
+
+    Python may pass arrays of k and d.
+    """
     t = tile_of(k, n_classes)
     first = first_class(t, n_classes)
     height = first_class(t + 1, n_classes) - first
@@ -85,11 +90,8 @@ def pack_weights(W: Rows, n_features: int, n_classes: int, W_tiles: Array) -> No
 def packed_places(n_features: int, n_classes: int) -> Array:
     """Where in the packed weights W[d, k] is, (D, K)."""
     d, k = np.arange(n_features)[:, None], np.arange(n_classes)
-    n_tiles = class_tiles(n_classes)
-    t = ((k + 1) * n_tiles - 1) // n_classes
-    first, after = t * n_classes // n_tiles, (t + 1) * n_classes // n_tiles
-    in_tile = d // A_GROUP * A_GROUP * (after - first) + (k - first) * A_GROUP + d % A_GROUP
-    return first * packed_features(n_features) + in_tile
+    start: Array = packed_row(k, d // A_GROUP * A_GROUP, n_features, n_classes)
+    return start + d % A_GROUP
 
 
 @jit_inline

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastsoftmax.kernels import simd
-from fastsoftmax.kernels._jit import jit
+from fastsoftmax.kernels._jit import jit, jit_inline
 
 INVERSE_LN2 = 1.4426950408889634
 _LN2_HIGH = simd.by_type(float.fromhex("0x1.62e4p-1"), float.fromhex("0x1.62e42fefa3p-1"))
@@ -59,16 +59,23 @@ _LOG_TAIL = simd.polynomial(  # z -> sum of 2 z**(i-1) / (2 i + 1), i from 1
 )
 
 
-@jit
-def exp(x: Any) -> Any:
-    """e**x of each lane; 0 at -inf, inf at +inf, NaN at NaN."""
-    lowest, highest, magic = _EXP_LOWEST(x), _EXP_HIGHEST(x), _EXP_MAGIC(x)
+@jit_inline
+def _exp_parts(x: Any, highest: Any, magic: Any) -> tuple[Any, Any]:
+    """(exp(r), magic + n) of x = n ln 2 + r, with x held between the lowest value and `highest`."""
+    lowest = _EXP_LOWEST(x)
     x = simd.select(x < lowest, lowest, x)
     x = simd.select(x > highest, highest, x)
     shifted = simd.fma(x, simd.splat_like(x, INVERSE_LN2), magic)
     n = shifted - magic
     r = simd.fma(n, 0.0 - _LN2_LOW(x), simd.fma(n, 0.0 - _LN2_HIGH(x), x))
-    y = simd.fma(r * r, _EXP_TAIL(r), r) + 1.0
+    return simd.fma(r * r, _EXP_TAIL(r), r) + 1.0, shifted
+
+
+@jit
+def exp(x: Any) -> Any:
+    """e**x of each lane; 0 at -inf, inf at +inf, NaN at NaN."""
+    magic = _EXP_MAGIC(x)
+    y, shifted = _exp_parts(x, _EXP_HIGHEST(x), magic)
     i = simd.as_int_bits(shifted) - simd.as_int_bits(magic)
     half = i >> 1
     return y * _power_of_two(half) * _power_of_two(i - half)
@@ -80,13 +87,7 @@ def exp_down(x: Any) -> Any:
 
     n, biased and with room below, lands in the exponent of 2**(n + room) by a shift alone.
     """
-    lowest, highest, magic = _EXP_LOWEST(x), simd.splat_like(x, 0), _EXP_DOWN_MAGIC(x)
-    x = simd.select(x < lowest, lowest, x)
-    x = simd.select(x > highest, highest, x)
-    shifted = simd.fma(x, simd.splat_like(x, INVERSE_LN2), magic)
-    n = shifted - magic
-    r = simd.fma(n, 0.0 - _LN2_LOW(x), simd.fma(n, 0.0 - _LN2_HIGH(x), x))
-    y = simd.fma(r * r, _EXP_TAIL(r), r) + 1.0
+    y, shifted = _exp_parts(x, simd.splat_like(x, 0), _EXP_DOWN_MAGIC(x))
     bits = simd.as_int_bits(shifted)
     return y * simd.as_float_bits(bits << _MANTISSA_BITS(bits)) * _EXP_DOWN_UNIT(x)
 
