@@ -227,14 +227,14 @@ import sys
 import numpy as np
 import numba
 import fastsoftmax as fs
-from fastsoftmax.kernels import columns, fused, parallel, predict, rowwise, sgd
+from fastsoftmax.kernels import columns, fused, parallel, predict, rowwise, sgd, sgd_by_slab
 from every_call import every_call
 
 dtypes = eval(sys.argv[1])
 fs.warmup(dtypes)
 
 def compiled():
-    modules = (columns, fused, predict, rowwise, sgd)
+    modules = (columns, fused, predict, rowwise, sgd, sgd_by_slab)
     found = [value for module in modules for value in vars(module).values()
              if isinstance(value, numba.core.registry.CPUDispatcher)]
     return sum(len(kernel.signatures) for kernel in found)

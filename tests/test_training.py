@@ -7,7 +7,9 @@ import pytest
 
 import fastsoftmax as fs
 from fastsoftmax import reference
+from fastsoftmax.kernels.blocks import sgd_slab_width
 from fastsoftmax.training import optimizer
+from fastsoftmax.training.optimizer import Optimizer
 
 N = 130
 PLAIN = {"learning_rate": 0.1, "l2": 0.0, "momentum": 0.0, "standardize": False}
@@ -137,11 +139,35 @@ def test_every_option_is_that_of_numpy(problem, change, standardize, soft, batch
     assert_is_that_of_numpy(X, p.targets, tolerance=1e-12, batch_size=batch_size, **options)
 
 
-def test_a_large_gradient_in_a_large_batch(problem):
-    """Too large for one partial gradient per 64 rows of a batch."""
-    p = problem(600, 1000, 500)
+# how a batch is cut: (N, D, K), rows of a batch, tasks by slabs of features (0: by rows)
+CUTS = {
+    "one slab": ((300, 150, 3), 20, 1),
+    "two slabs, the second narrower than a tile": ((300, 130, 17), 64, 2),
+    "two slabs, transposed": ((300, 150, 30), 100, 2),
+    "five slabs, batches of five blocks": ((700, 300, 150), 300, 5),
+    "too few features for slabs": ((300, 40, 50), 100, 0),
+    "too large for slabs, chunks of two blocks": ((4000, 100, 2), 3000, 0),
+    "a large gradient in a large batch": ((600, 1000, 500), 600, 0),
+}
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize(("sizes", "batch_size", "slabs"), CUTS.values(), ids=CUTS)
+def test_however_a_batch_is_cut(problem, monkeypatch, sizes, batch_size, slabs, standardize):
+    p = problem(*sizes)
     labels = np.unique(p.targets, return_inverse=True)[1]
-    assert_is_that_of_numpy(p.X, labels, batch_size=600, epochs=1, learning_rate=0.1)
+    n_classes = int(labels.max()) + 1
+    width = sgd_slab_width(batch_size, sizes[1], n_classes, 8)
+    assert (-(-sizes[1] // width) if width else 0) == slabs
+    options = {"batch_size": batch_size, "epochs": 1, "learning_rate": 0.1}
+    options |= {"standardize": standardize, "l2": 0.01, "momentum": 0.5}
+    assert_is_that_of_numpy(p.X, labels, tolerance=1e-12, **options)
+    results = []
+    for threads in (1, 2):
+        monkeypatch.setattr(Optimizer, "_in_parallel", lambda self, t=threads: t > 1)
+        with fs.num_threads(threads):
+            results.append(fs.fit_sgd(p.X, labels, **options))
+    assert_same_bits(*results)
 
 
 @pytest.mark.parametrize("standardize", [False, True])

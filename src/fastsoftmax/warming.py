@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from fastsoftmax import functional
 from fastsoftmax import validation as check
-from fastsoftmax.kernels.blocks import MAX_PARTIAL_BYTES
+from fastsoftmax.kernels.blocks import MAX_PARTIAL_BYTES, MIN_SHARED_FLOPS
 from fastsoftmax.kernels.rowwise import is_short
 from fastsoftmax.training import fit_sgd
 
@@ -48,6 +48,7 @@ def _warm(dtype: np.dtype[Any]) -> None:
     while is_short(n_long, dtype.itemsize):
         n_long *= 2
     X, W, b = np.eye(3, dtype=dtype), np.zeros((3, 2), dtype), np.zeros(2, dtype)
+    n_repeats = MIN_SHARED_FLOPS // (4 * X.size * W.shape[1]) + 1
     y, soft = np.array([0, 1, 0]), np.full((3, 2), 0.5, dtype)
     for targets in (y, soft):
         for n_classes in (2, n_long):
@@ -57,14 +58,14 @@ def _warm(dtype: np.dtype[Any]) -> None:
             functional.cross_entropy_and_gradient(Z, t)
         functional.loss(X, targets, W, b)
         functional.loss_and_gradient(X, targets, W, b)
-        for batch_size in (1, 2):
+        for repeats in (1, n_repeats):  # a batch is cut by features, and by rows
             for standardize in (True, False):
                 fit_sgd(
-                    X,
-                    targets,
+                    np.tile(X, (repeats, 1)),
+                    np.concatenate([targets] * repeats),
                     classes=[0, 1],
                     epochs=1,
-                    batch_size=batch_size,
+                    batch_size=3 * repeats,
                     learning_rate=0.1,
                     standardize=standardize,
                 )

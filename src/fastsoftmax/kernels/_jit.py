@@ -31,6 +31,11 @@ def jit(function: Function) -> Function:
     return numba.njit(**_HELPER)(function)
 
 
+def jit_counting_nothing(function: Function) -> Function:
+    """As `jit`, for a helper that makes no array: it counts no references to those it gets."""
+    return numba.njit(**_HELPER, _nrt=False)(function)
+
+
 def jit_inline(function: Function) -> Function:
     """Compile a helper into each of its callers."""
     return numba.njit(inline="always", **_HELPER)(function)

@@ -45,23 +45,38 @@ def rows_scratch(X: Rows, n_features: int, like: Array) -> Array:
 
 
 @jit_inline
+def rows_table() -> Array:
+    """Room for the addresses of a block's rows and of the next block's."""
+    return np.empty(2 * ROW_BLOCK, np.int64)
+
+
+@jit_inline
 def find_rows(X: Rows, first: int, n_rows: int, scratch: Array, rows: Array) -> None:
     """rows = the addresses of n_rows rows of X, where they lie or loaded into scratch.
 
-    An address keeps no array alive: the caller's `scratch` must be used after the rows are, or
-    belong to the caller's caller or to a loop around.
+    The last goes on to the end of the block; where the next block's rows lie comes behind. An
+    address keeps no array alive: the caller's `scratch` must be used after the rows are, or belong
+    to the caller's caller or to a loop around.
     """
     address, stride = X.address + first * X.row_stride, X.row_stride
+    for r in range(ROW_BLOCK):
+        rows[ROW_BLOCK + r] = address + (ROW_BLOCK + r) * stride
     if not lies_ready(X, scratch):
         load_rows(X, first, scratch[:n_rows])
         address, stride = address_of(scratch), scratch.shape[1] * item_bytes(scratch)
-    for r in range(n_rows):
-        rows[r] = address + r * stride
+    for r in range(ROW_BLOCK):
+        rows[r] = address + min(r, n_rows - 1) * stride
 
 
-def targets_scratch(targets: Rows, n_classes: int, like: Array) -> Array:
-    """Room for a block's targets: labels (ROW_BLOCK,), or weights (K, ROW_BLOCK)."""
+def targets_blocks(targets: Rows, n_blocks: int, n_classes: int, like: Array) -> Array:
+    """Room for the targets of each block: labels (ROW_BLOCK,), or weights (K, ROW_BLOCK)."""
     raise NotImplementedError("compiled code only")
+
+
+@jit_inline
+def targets_scratch(targets: Rows, n_classes: int, like: Array) -> Array:
+    """Room for one block's targets."""
+    return targets_blocks(targets, 1, n_classes, like)[0]
 
 
 def load_targets(targets: Rows, r: int, n: int, block: Array) -> None:
@@ -79,17 +94,24 @@ def int_lanes(like: Array) -> Array:
     raise NotImplementedError("compiled code only")
 
 
+def _int_type(like: Any) -> Any:
+    return np.int32 if like.dtype == types.float32 else np.int64
+
+
 @overload(int_lanes)
 def _int_lanes(like):  # type: ignore[no-untyped-def]
-    dtype = np.int32 if like.dtype == types.float32 else np.int64
+    dtype = _int_type(like)
     return lambda like: np.empty(ROW_BLOCK, dtype)
 
 
-@overload(targets_scratch)
-def _targets_scratch(targets, n_classes, like):  # type: ignore[no-untyped-def]
+@overload(targets_blocks)
+def _targets_blocks(targets, n_blocks, n_classes, like):  # type: ignore[no-untyped-def]
+    dtype = _int_type(like)
     if isinstance(targets[0].dtype, types.Integer):
-        return lambda targets, n_classes, like: int_lanes(like)
-    return lambda targets, n_classes, like: np.zeros((n_classes, ROW_BLOCK), like.dtype)
+        return lambda targets, n_blocks, n_classes, like: np.empty((n_blocks, ROW_BLOCK), dtype)
+    return lambda targets, n_blocks, n_classes, like: np.zeros(
+        (n_blocks, n_classes, ROW_BLOCK), like.dtype
+    )
 
 
 @overload(load_targets)
@@ -162,16 +184,10 @@ def logits_of_block(
     Z_T: Array,
 ) -> bool:
     """Z_T (K, ROW_BLOCK) of n_rows rows from `first` on; returns whether all are finite."""
-    rows = np.empty(ROW_BLOCK, np.int64)
+    rows = rows_table()
     find_rows(X, first, n_rows, scratch, rows)
-    logits(rows, n_rows, scratch.shape[1], W_tiles, b, X_T, Z_T, next_block(X, first), CACHE_LINE)
+    logits(rows, n_rows, scratch.shape[1], W_tiles, b, X_T, Z_T, ROW_BLOCK)
     return all_finite(Z_T)
-
-
-@jit_inline
-def next_block(X: Rows, first: int) -> int:
-    """Where the block after the one from row `first` on begins."""
-    return X.address + (first + ROW_BLOCK) * X.row_stride
 
 
 @jit_inline

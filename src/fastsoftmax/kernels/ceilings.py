@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastsoftmax.kernels import simd
 from fastsoftmax.kernels._jit import jit, jit_callable
+from fastsoftmax.kernels.blocks import A_GROUP
 from fastsoftmax.kernels.memory import CACHE_LINE, Array, item_bytes
 from fastsoftmax.kernels.parallel import for_each
 from fastsoftmax.kernels.products import TILE_ROWS
@@ -50,6 +51,7 @@ def multiply_piece(c: int, A: Array, B: Array, n_terms: int, repeats: int, C: Ar
             A,
             MAX_ROWS,
             address_of(A[c]),
+            MAX_ROWS * A_GROUP * item_bytes(A),
             address_of(B[c]),
             address_of(TILE_ROWS),
             address_of(C[c]),

@@ -26,9 +26,9 @@ from fastsoftmax.kernels.block import (
     lies_ready,
     load_weights_and_targets,
     logits_of_block,
-    next_block,
     residuals,
     rows_scratch,
+    rows_table,
     targets_scratch,
     weighted_sum,
 )
@@ -51,15 +51,16 @@ from fastsoftmax.kernels.memory import (
 from fastsoftmax.kernels.parallel import for_each
 from fastsoftmax.kernels.products import (
     add_gradient,
-    add_gradient_tile,
     class_tiles,
+    first_class,
     logits,
     pack_weights,
+    tail_size,
     tile_width,
     transposed_scratch,
 )
 from fastsoftmax.kernels.simd import address_of, store
-from fastsoftmax.kernels.tile import TILE_BYTES
+from fastsoftmax.kernels.tile import TILE_BYTES, multiply_add
 from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
 
 
@@ -93,9 +94,13 @@ def chunk_gradient(c: int, problem: Problem, partials: Partials) -> None:
     n_classes = b.size
     scratch = rows_scratch(X, n_features, b)
     X_T = transposed_scratch(n_features, b)
-    rows = np.empty(ROW_BLOCK, np.int64)
+    rows = rows_table()
     Z_T = np.empty((n_classes, ROW_BLOCK), b.dtype)
-    tail = np.empty(ROW_BLOCK * tile_width(b), b.dtype)
+    tail = np.empty(tail_size(n_classes, b), b.dtype)
+    G_T = partials.G_T[c]
+    half = (
+        ROW_BLOCK // 2
+    )  # of the next block's rows: logits ask for these, the gradient for the rest
     weights = np.empty(ROW_BLOCK, b.dtype)
     losses = np.empty(ROW_BLOCK, b.dtype)
     block_targets = targets_scratch(targets, n_classes, b)
@@ -104,13 +109,23 @@ def chunk_gradient(c: int, problem: Problem, partials: Partials) -> None:
     for first in range(c * size, stop, ROW_BLOCK):
         count = min(ROW_BLOCK, stop - first)
         find_rows(X, first, count, scratch, rows)
-        ahead = next_block(X, first)
         load_weights_and_targets(sample_weight, targets, first, count, weights, block_targets)
-        logits(rows, count, n_features, W_tiles, b, X_T, Z_T, ahead, CACHE_LINE)
+        logits(rows, count, n_features, W_tiles, b, X_T, Z_T, half)
         partials.overflows[c] |= not all_finite(Z_T)
         residuals(Z_T, block_targets, weights, label_smoothing, losses)
         partials.loss[c] += weighted_sum(losses[:count], weights)
-        add_gradient(rows, count, n_features, Z_T, tail, partials.G_T[c], ahead, CACHE_LINE)
+        add_gradient(
+            b,
+            address_of(rows),
+            count,
+            n_features,
+            n_classes,
+            address_of(Z_T),
+            address_of(tail),
+            address_of(G_T),
+            rows[ROW_BLOCK + half],
+            CACHE_LINE,
+        )
         add_row_sums(Z_T, partials.g_b[c])
 
 
@@ -157,7 +172,8 @@ def add_slab(
 
     A slab is a tile width of features by SLAB_TILES tiles of classes.
     """
-    n_tiles = class_tiles(G_T.shape[0])
+    n_classes, size = G_T.shape[0], item_bytes(G_T)
+    n_tiles = class_tiles(n_classes)
     class_slabs = ceil_div(n_tiles, SLAB_TILES)
     width = tile_width(G_T)
     d = slab // class_slabs * width
@@ -165,16 +181,26 @@ def add_slab(
     columns = np.zeros((0 if in_place else n_rows, width), G_T.dtype)
     address, stride = address_of(columns), TILE_BYTES
     if in_place:
-        address, stride = X.address + start * X.row_stride + d * item_bytes(G_T), X.row_stride
+        address, stride = X.address + start * X.row_stride + d * size, X.row_stride
     else:
         load_rows(skip_columns(X, d), start, columns[:, : min(width, n_features - d)])
     rows = np.arange(n_rows) * stride + address
     first_tile = slab % class_slabs * SLAB_TILES
     for t in range(first_tile, min(first_tile + SLAB_TILES, n_tiles)):
-        for r in range(0, n_rows, ROW_BLOCK):
-            block = address_of(rows) + r * 8
-            count = min(ROW_BLOCK, n_rows - r)
-            add_gradient_tile(0, block, count, d, t, Z_T[r // ROW_BLOCK], G_T, address, 0)
+        k = first_class(t, n_classes)
+        multiply_add(
+            G_T[0],  # one-dimensional, as elsewhere: no second version of the tile
+            first_class(t + 1, n_classes) - k,
+            address_of(Z_T) + k * ROW_BLOCK * size,
+            n_classes * ROW_BLOCK * size,
+            0,
+            address_of(rows),
+            address_of(G_T) + (k * G_T.shape[1] + d) * size,
+            G_T.shape[1] * size,
+            n_rows,
+            address,
+            0,
+        )
     columns[:, 0] = 0  # keeps the scratch alive up to here: an address alone would not
 
 

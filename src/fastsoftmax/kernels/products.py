@@ -12,12 +12,27 @@ from typing import Any
 
 import numpy as np
 
+from fastsoftmax.kernels import simd
 from fastsoftmax.kernels._jit import jit, jit_also, jit_inline
-from fastsoftmax.kernels.blocks import FEATURE_BLOCK, ROW_BLOCK, ceil_div
-from fastsoftmax.kernels.memory import CACHE_LINE, Array, Rows, item_bytes, load_item
-from fastsoftmax.kernels.simd import address_of, load_first, store
-from fastsoftmax.kernels.tile import A_GROUP, MAX_ROWS, TILE_BYTES, multiply_add
-from fastsoftmax.kernels.transpose import transpose_rows
+from fastsoftmax.kernels.blocks import (
+    A_GROUP,
+    FEATURE_BLOCK,
+    FEATURES_PER_CLASS,
+    ROW_BLOCK,
+    ceil_div,
+)
+from fastsoftmax.kernels.dots import DOT_ROWS, MAX_CLASSES, add_dots
+from fastsoftmax.kernels.memory import (
+    CACHE_LINE,
+    Array,
+    Rows,
+    item_bytes,
+    load_address,
+    load_item,
+)
+from fastsoftmax.kernels.simd import address_of, load_first
+from fastsoftmax.kernels.tile import MAX_ROWS, TILE_BYTES, multiply_add
+from fastsoftmax.kernels.transpose import PIECE_BYTES, transpose_rows
 from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
 
 # A table of rows that lie one tile width apart.
@@ -62,6 +77,15 @@ def packed_features(n_features: int) -> int:
 
 
 @jit_also
+def packed_tile(first: Any, height: Any, d: Any, n_features: int) -> Any:
+    """Where the packed weights of `height` classes from `first` on begin, from feature d on.
+
+    The classes are those of one tile, and d begins a group of features.
+    """
+    return first * packed_features(n_features) + d * height
+
+
+@jit_also
 def packed_row(k: Any, d: Any, n_features: int, n_classes: int) -> Any:
     """Where in the packed weights those of class k begin, for the group of features from d on.
 
@@ -70,7 +94,7 @@ def packed_row(k: Any, d: Any, n_features: int, n_classes: int) -> Any:
     t = tile_of(k, n_classes)
     first = first_class(t, n_classes)
     height = first_class(t + 1, n_classes) - first
-    return first * packed_features(n_features) + d * height + (k - first) * A_GROUP
+    return packed_tile(first, height, d, n_features) + (k - first) * A_GROUP
 
 
 @jit
@@ -94,16 +118,23 @@ def packed_places(n_features: int, n_classes: int) -> Array:
     return start + d % A_GROUP
 
 
+@jit_also
+def as_dots(n_features: int, n_classes: int) -> bool:
+    """Whether logits over so many features are dot products, or rows are transposed for them."""
+    return n_features >= FEATURES_PER_CLASS * n_classes
+
+
 @jit_inline
 def transposed_size(n_features: int, like: Array) -> int:
     """Items of `transposed_scratch`."""
-    spare = VECTOR_BYTES // item_bytes(like)  # a transposition writes whole vectors of features
-    return (min(n_features, FEATURE_BLOCK) + spare) * ROW_BLOCK
+    size = item_bytes(like)
+    spare = PIECE_BYTES // size  # a transposition writes whole pieces of features
+    return (min(n_features, FEATURE_BLOCK) + spare) * TILE_BYTES // size
 
 
 @jit_inline
 def transposed_scratch(n_features: int, like: Array) -> Array:
-    """Room for the transposed rows of a block, FEATURE_BLOCK features at a time."""
+    """Room for a tile width of transposed rows, FEATURE_BLOCK features at a time."""
     return np.empty(transposed_size(n_features, like), like.dtype)
 
 
@@ -116,50 +147,101 @@ def logits(
     b: Array,
     X_T: Array,
     Z_T: Array,
-    ahead: int,
-    ahead_step: int,
+    n_next: int,
 ) -> None:
     """Z_T (K, ROW_BLOCK) = (X W + b)' for the n_rows contiguous rows whose addresses are `rows`.
 
-    Columns of Z_T beyond n_rows are b. X_T, from `transposed_scratch`, is scratch. `ahead` and
-    `ahead_step` are the tile's: a block asks for the first half of the next one here, for the
-    second half in `add_gradient`.
+    `rows` (2 * ROW_BLOCK,) is from `find_rows`. Columns of Z_T beyond n_rows are b, or the logits
+    of the last row. X_T, from `transposed_scratch`, is scratch. The rest as in `add_logits`.
     """
-    size = item_bytes(b)
-    panel_rows = TILE_BYTES // size
-    lanes = VECTOR_BYTES // size
     n_classes = b.size
     for k in range(n_classes):
-        for r in range(ROW_BLOCK):
-            Z_T[k, r] = b[k]
-    for d in range(0, n_features, FEATURE_BLOCK):
-        width = min(FEATURE_BLOCK, n_features - d)
-        panels = ceil_div(n_rows, panel_rows)
-        panel_bytes = width * TILE_BYTES
-        for p in range(panels):
+        bias = simd.splat(b, b[k])
+        start = address_of(Z_T) + k * ROW_BLOCK * item_bytes(b)
+        for place in range(start, start + ROW_BLOCK * item_bytes(b), VECTOR_BYTES):
+            simd.store(bias, place)
+    table = address_of(rows)
+    add_logits(
+        b,
+        table,
+        n_rows,
+        0,
+        n_features,
+        n_features,
+        n_classes,
+        address_of(W_tiles),
+        address_of(X_T),
+        address_of(Z_T),
+        table + ROW_BLOCK * 8,
+        n_next,
+    )
+
+
+@jit_inline
+def add_logits(
+    item: Array,
+    rows: int,
+    n_rows: int,
+    start: int,
+    stop: int,
+    n_features: int,
+    n_classes: int,
+    W_tiles: int,
+    X_T: int,
+    Z_T: int,
+    next_rows: int,
+    n_next: int,
+) -> None:
+    """Z_T (K, ROW_BLOCK) += the share of the features [start, stop), as if b were zero.
+
+    start is a multiple of A_GROUP. All are addresses; `rows` of a table of rows which goes on, to a
+    multiple of DOT_ROWS, with some that can be read. Meanwhile n_next rows are asked for, of
+    the table at `next_rows`; transposing, they are taken to lie one after another.
+    """
+    if as_dots(stop - start, n_classes):
+        dots(
+            item,
+            rows,
+            n_rows,
+            start,
+            stop,
+            n_features,
+            n_classes,
+            W_tiles,
+            Z_T,
+            next_rows,
+            n_next,
+        )
+        return
+    size = item_bytes(item)
+    panel_rows = TILE_BYTES // size
+    lanes = VECTOR_BYTES // size
+    ahead, ahead_step = load_address(next_rows, 0), CACHE_LINE if n_next else 0
+    for d in range(start, stop, FEATURE_BLOCK):
+        width = min(FEATURE_BLOCK, stop - d)
+        for p in range(ceil_div(n_rows, panel_rows)):
             for half in range(0, panel_rows, lanes):
                 r = p * panel_rows + half
                 transpose_rows(
-                    b,
-                    address_of(rows) + r * 8,
+                    item,
+                    rows + r * 8,
                     d * size,
                     max(min(n_rows - r, lanes), 0),
                     width,
-                    address_of(X_T) + p * panel_bytes + half * size,
+                    X_T + half * size,
                     panel_rows * size,  # a literal would have a type, so a version, of its own
                 )
-        for t in range(class_tiles(n_classes)):
-            k = first_class(t, n_classes)
-            height = first_class(t + 1, n_classes) - k
-            A = address_of(W_tiles) + (k * packed_features(n_features) + d * height) * size
-            for p in range(panels):
+            for t in range(class_tiles(n_classes)):
+                k = first_class(t, n_classes)
+                height = first_class(t + 1, n_classes) - k
                 multiply_add(
-                    b,
+                    item,
                     height,
-                    A,
-                    address_of(X_T) + p * panel_bytes,
+                    W_tiles + packed_tile(k, height, d, n_features) * size,
+                    height * A_GROUP * size,
+                    X_T,
                     address_of(TILE_ROWS),
-                    address_of(Z_T) + (k * ROW_BLOCK + p * panel_rows) * size,
+                    Z_T + (k * ROW_BLOCK + p * panel_rows) * size,
                     ROW_BLOCK * size,
                     width,
                     ahead + (p * n_features + d) * ahead_step,
@@ -168,71 +250,136 @@ def logits(
 
 
 @jit_inline
+def dots(
+    item: Array,
+    rows: int,
+    n_rows: int,
+    start: int,
+    stop: int,
+    n_features: int,
+    n_classes: int,
+    W_tiles: int,
+    Z_T: int,
+    next_rows: int,
+    n_next: int,
+) -> None:
+    """`add_logits` by dot products: DOT_ROWS rows are read at once, as they lie."""
+    size = item_bytes(item)
+    asked = 0
+    for t in range(class_tiles(n_classes)):
+        first = first_class(t, n_classes)
+        height = first_class(t + 1, n_classes) - first
+        A = W_tiles + packed_tile(first, height, start, n_features) * size
+        parts = ceil_div(height, MAX_CLASSES)
+        for part in range(parts):
+            i = part * height // parts
+            until = (part + 1) * height // parts
+            due = n_next * (first + until) // n_classes  # asked for evenly, whatever the classes
+            for r in range(0, n_rows, DOT_ROWS):
+                asks = asked < due
+                add_dots(
+                    item,
+                    until - i,
+                    A + i * A_GROUP * size,
+                    height * A_GROUP * size,
+                    rows + r * 8,
+                    start * size,
+                    stop - start,
+                    Z_T + ((first + i) * ROW_BLOCK + r) * size,
+                    ROW_BLOCK * size,
+                    next_rows + asked * 8,
+                    VECTOR_BYTES if asks else 0,
+                )
+                if asks:
+                    asked += DOT_ROWS
+
+
+@jit_inline
 def add_gradient(
-    rows: Array,
+    item: Array,
+    rows: int,
     n_rows: int,
     n_features: int,
-    Z_T: Array,
-    tail: Array,
-    G_T: Array,
+    n_classes: int,
+    Z_T: int,
+    tail: int,
+    G_T: int,
     ahead: int,
     ahead_step: int,
 ) -> None:
     """G_T (K, padded D) += residuals' X, for the residuals Z_T (K, ROW_BLOCK) of n_rows rows.
 
-    `tail` (ROW_BLOCK * tile width,) is scratch, for the last features; the rest as in `logits`.
+    All are addresses, `rows` of a table of them. `tail`, of `tail_size`, is scratch for the last
+    features. The tiles ask for lines from `ahead` on, which moves on by `ahead_step`.
     """
-    width = tile_width(Z_T)
-    ahead += ROW_BLOCK * n_features * item_bytes(Z_T) // 2 // CACHE_LINE * ahead_step
+    size = item_bytes(item)
+    width = tile_width(item)
+    G_stride = padded(n_features, size) * size
     for d in range(0, n_features, width):
-        B, B_rows = d * item_bytes(Z_T), address_of(rows)
+        B, B_rows, C, C_stride = d * size, rows, G_T + d * size, G_stride
         if d + width > n_features:
-            copy_columns(Z_T, rows, d, n_rows, n_features - d, tail)
-            B, B_rows = address_of(tail), address_of(TILE_ROWS)
-        for t in range(class_tiles(Z_T.shape[0])):
-            add_gradient_tile(B, B_rows, n_rows, d, t, Z_T, G_T, ahead, ahead_step)
+            B, B_rows = last_columns(item, rows, n_rows, n_features, tail, address_of(TILE_ROWS))
+            C, C_stride = tail + ROW_BLOCK * TILE_BYTES, TILE_BYTES
+            for at in range(C, C + n_classes * C_stride, VECTOR_BYTES):
+                simd.store(simd.splat(item, 0), at)
+        for t in range(class_tiles(n_classes)):
+            k = first_class(t, n_classes)
+            multiply_add(
+                item,
+                first_class(t + 1, n_classes) - k,
+                Z_T + k * ROW_BLOCK * size,
+                n_classes * ROW_BLOCK * size,
+                B,
+                B_rows,
+                C + k * C_stride,
+                C_stride,
+                n_rows,
+                ahead,
+                ahead_step,
+            )
+        if d + width > n_features:
+            skipped = skipped_columns(item, n_features)
+            for k in range(n_classes):
+                for j in range(0, n_features - d, VECTOR_BYTES // size):
+                    count = min(n_features - d - j, VECTOR_BYTES // size)
+                    place = C + k * C_stride + (skipped + j) * size
+                    g = load_first(item, place, count, item.dtype.type(0))
+                    place = G_T + k * G_stride + (d + j) * size
+                    simd.store(simd.load(item, place) + g, place)
         ahead += n_rows * ahead_step
 
 
 @jit_inline
-def add_gradient_tile(
-    B: int,
-    B_rows: int,
-    n_rows: int,
-    d: int,
-    t: int,
-    Z_T: Array,
-    G_T: Array,
-    ahead: int,
-    ahead_step: int,
-) -> None:
-    """The share of class tile t and one tile width of features from d on; B, ... as the tile's."""
-    size = item_bytes(Z_T)
-    n_classes = Z_T.shape[0]
-    k = first_class(t, n_classes)
-    multiply_add(
-        Z_T[0],  # one-dimensional, as in `logits`: no second version of the tile
-        first_class(t + 1, n_classes) - k,
-        address_of(Z_T) + k * ROW_BLOCK * size,
-        B,
-        B_rows,
-        address_of(G_T) + (k * G_T.shape[1] + d) * size,
-        G_T.shape[1] * size,
-        n_rows,
-        ahead,
-        ahead_step,
-    )
+def tail_size(n_classes: int, like: Array) -> int:
+    """Items of the scratch for the last features, of one block and their gradient."""
+    return (ROW_BLOCK + n_classes) * tile_width(like)
 
 
 @jit_inline
-def copy_columns(
-    item: Array, rows: Array, d: int, n_rows: int, n_columns: int, target: Array
-) -> None:
-    """target (n_rows, tile width) = columns d... of the rows, zeros beyond n_columns."""
+def skipped_columns(like: Array, n_features: int) -> int:
+    """How many columns of `last_columns` come before the last tile width begins."""
+    width = tile_width(like)
+    return (width - n_features % width) % width if n_features >= width else 0
+
+
+@jit_inline
+def last_columns(
+    item: Array, rows: int, n_rows: int, n_features: int, tail: int, tail_rows: int
+) -> tuple[int, int]:
+    """(B, B_rows), as the tile takes them, of columns up to the last, where no whole tile is left.
+
+    They are the last tile width, some of which a tile before has seen; where there are not so many,
+    all of them, copied to `tail` and filled up with zeros. A masked read of a row's end would wait
+    for the line behind it, which nobody asked for. `tail_rows` is a table as TILE_ROWS, of n_rows.
+    """
     size = item_bytes(item)
-    width, lanes = TILE_BYTES // size, VECTOR_BYTES // size
+    width, lanes = tile_width(item), VECTOR_BYTES // size
+    if n_features >= width:
+        return (n_features - width) * size, rows
     for r in range(n_rows):
         for j in range(0, width, lanes):
-            count = min(max(n_columns - j, 0), lanes)
-            v = load_first(item, rows[r] + (d + j) * size, count, item.dtype.type(0))
-            store(v, address_of(target) + (r * width + j) * size)
+            count = min(max(n_features - j, 0), lanes)
+            source = load_address(rows, r) + j * size
+            v = load_first(item, source, count, item.dtype.type(0))
+            simd.store(v, tail + (r * width + j) * size)
+    return tail, tail_rows

@@ -15,15 +15,15 @@ from typing import NamedTuple
 import numpy as np
 
 from fastsoftmax.kernels import simd
-from fastsoftmax.kernels._jit import jit, jit_callable, jit_inline
+from fastsoftmax.kernels._jit import jit_callable, jit_counting_nothing, jit_inline
 from fastsoftmax.kernels.block import (
     add_row_sums,
     lies_ready,
     load_targets,
     residuals,
-    targets_scratch,
+    targets_blocks,
 )
-from fastsoftmax.kernels.blocks import ROW_BLOCK
+from fastsoftmax.kernels.blocks import A_GROUP, ROW_BLOCK
 from fastsoftmax.kernels.memory import (
     CACHE_LINE,
     Array,
@@ -38,12 +38,11 @@ from fastsoftmax.kernels.products import (
     add_gradient,
     logits,
     packed_row,
-    tile_width,
+    tail_size,
     transposed_size,
 )
 from fastsoftmax.kernels.simd import address_of
 from fastsoftmax.kernels.targets import weight_of
-from fastsoftmax.kernels.tile import A_GROUP
 from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
 
 # Up to this many weights one thread updates them all: 784x10 and 1024x20 took as long with two.
@@ -58,7 +57,7 @@ class Batches(NamedTuple):
     sample_weight: Rows  # (N, 1)
     order: Array  # (n,), the rows to visit
     batch_size: int
-    chunk_rows: int  # of a batch
+    cut: int  # rows of a chunk, or features of a slab, a multiple of A_GROUP
     centre: Array  # (D,), features are (x - centre) * scale; (0,) for X as it is
     scale: Array
     label_smoothing: float
@@ -83,7 +82,10 @@ class Steps(NamedTuple):
 
 
 class State(NamedTuple):
-    """What steps change; C chunks per batch. Weights, velocity and average are packed alike."""
+    """What steps change; weights, velocity and average are packed alike.
+
+    A batch has C chunks or, by slabs of features, C blocks of rows.
+    """
 
     n_features: int
     W: Array
@@ -92,7 +94,7 @@ class State(NamedTuple):
     velocity_b: Array
     average_W: Array
     average_b: Array
-    partial_G_T: Array  # (C, K, padded D)
+    partial_G_T: Array  # (C, K, padded D), or (0, ...) by slabs
     partial_g_b: Array  # (C, K)
     partial_loss: Array  # (C,)
 
@@ -100,13 +102,14 @@ class State(NamedTuple):
 class Scratch(NamedTuple):
     """Room for the block of each of C chunks."""
 
-    rows: Array  # (C, ROW_BLOCK), the addresses of the block's rows
+    rows: Array  # (C, 2 * ROW_BLOCK), the addresses of the block's rows, as `logits` takes them
     loaded: Array  # (C, ROW_BLOCK, D), or (0, ...) where rows can be read where they lie
     X_T: Array  # (C, as `transposed_scratch`)
     Z_T: Array  # (C, K, ROW_BLOCK)
-    tail: Array  # (C, ROW_BLOCK * tile width)
+    tail: Array  # (C, `tail_size`)
     weights: Array  # (C, ROW_BLOCK)
     losses: Array  # (C, ROW_BLOCK)
+    targets: Array  # (C, as `targets_blocks`)
 
 
 @jit_inline
@@ -116,13 +119,14 @@ def scratch_for(batches: Batches, state: State) -> Scratch:
     b, n_chunks = state.b, state.partial_loss.size
     length = transposed_size(state.n_features, b)
     return Scratch(
-        np.empty((n_chunks, ROW_BLOCK), np.int64),
+        np.empty((n_chunks, 2 * ROW_BLOCK), np.int64),
         np.empty((0 if in_place else n_chunks, ROW_BLOCK, state.n_features), b.dtype),
         np.empty((n_chunks, length), b.dtype),
         np.empty((n_chunks, b.size, ROW_BLOCK), b.dtype),
-        np.empty((n_chunks, ROW_BLOCK * tile_width(b)), b.dtype),
+        np.empty((n_chunks, tail_size(b.size, b)), b.dtype),
         np.empty((n_chunks, ROW_BLOCK), b.dtype),
         np.empty((n_chunks, ROW_BLOCK), b.dtype),
+        targets_blocks(batches.targets, n_chunks, b.size, b),
     )
 
 
@@ -138,7 +142,7 @@ def prefetch_row(X: Rows, targets: Rows, n: int, n_features: int) -> None:
         prefetch(address + size - 1)  # a row that begins within a line ends in one more
 
 
-@jit
+@jit_counting_nothing
 def chunk_gradient(
     c: int,
     batches: Batches,
@@ -157,7 +161,7 @@ def chunk_gradient(
     X_T, Z_T, tail = scratch.X_T[c], scratch.Z_T[c], scratch.tail[c]
     rows, weights, losses = scratch.rows[c], scratch.weights[c], scratch.losses[c]
     loaded = address_of(scratch.loaded) + c * ROW_BLOCK * n_features * item_bytes(b)
-    block_targets = targets_scratch(targets, n_classes, b)
+    block_targets = scratch.targets[c]
     G_T[:] = 0
     g_b[:] = 0
     loss = 0.0
@@ -182,28 +186,40 @@ def chunk_gradient(
             if ahead + r < order.size:
                 prefetch_row(X, targets, order[ahead + r], n_features)
         weights[count:] = 0
-        logits(rows, count, n_features, state.W, b, X_T, Z_T, rows[0], 0)
+        rows[count:] = rows[count - 1]
+        logits(rows, count, n_features, state.W, b, X_T, Z_T, 0)
         residuals(Z_T, block_targets, weights, label_smoothing, losses)
         for r in range(count):
             loss += weight_of(sample_weight, order[first + r]) * np.float64(losses[r])
-        add_gradient(rows, count, n_features, Z_T, tail, G_T, rows[0], 0)
+        add_gradient(
+            b,
+            address_of(rows),
+            count,
+            n_features,
+            n_classes,
+            address_of(Z_T),
+            address_of(tail),
+            address_of(G_T),
+            rows[0],
+            0,
+        )
         add_row_sums(Z_T, g_b)
     partial_loss[c] = loss
 
 
-@jit
+@jit_counting_nothing
 def update_class(k: int, at: Array, steps: Steps, state: State) -> None:
     """Step at[0] for class k, adding up the chunks."""
-    update_bias(k, at[0], steps, state)
+    update_bias(k, state.partial_g_b.shape[0], at[0], steps, state)
     update_weights(k, at[0], steps, state)
 
 
 @jit_inline
-def update_bias(k: int, i: int, steps: Steps, state: State) -> None:
-    """Step i for b[k]."""
+def update_bias(k: int, n_partials: int, i: int, steps: Steps, state: State) -> None:
+    """Step i for b[k], from the first n_partials sums."""
     b, v, average, g_b = state.b, state.velocity_b, state.average_b, state.partial_g_b
     gradient = 0.0
-    for c in range(g_b.shape[0]):
+    for c in range(n_partials):
         gradient += g_b[c, k]
     v[k] = steps.momentum * v[k] + gradient
     u = gradient + steps.momentum * v[k] if steps.nesterov else v[k]
@@ -213,49 +229,85 @@ def update_bias(k: int, i: int, steps: Steps, state: State) -> None:
 
 @jit_inline
 def update_weights(k: int, i: int, steps: Steps, state: State) -> None:
-    """Step i for W[:, k], a vector of features at a time."""
+    """Step i for W[:, k]."""
     b, n_features, G_T = state.b, state.n_features, state.partial_G_T
-    item, share = item_bytes(b), steps.share[i]
-    momentum, l2 = simd.splat(b, steps.momentum), simd.splat(b, steps.l2)
-    minus_rate, part = simd.splat(b, -steps.learning_rate[i]), simd.splat(b, share)
-    n_chunks, chunk_bytes = G_T.shape[0], G_T.shape[1] * G_T.shape[2] * item
+    item = item_bytes(b)
+    chunk_bytes = G_T.shape[1] * G_T.shape[2] * item
     for d in range(0, n_features, A_GROUP):
         packed = packed_row(k, d, n_features, b.size) * item
-        W, V = address_of(state.W) + packed, address_of(state.velocity_W) + packed
-        average = address_of(state.average_W) + packed
         G = address_of(G_T) + (k * G_T.shape[2] + d) * item
-        for at in range(0, min(A_GROUP, n_features - d) * item, VECTOR_BYTES):
-            g = simd.load(b, G + at)
-            for c in range(1, n_chunks):
-                g += simd.load(b, G + c * chunk_bytes + at)
-            w = simd.load(b, W + at)
-            g = simd.fma(w, l2, g)
-            v = simd.fma(simd.load(b, V + at), momentum, g)
-            simd.store(v, V + at)
-            u = simd.fma(v, momentum, g) if steps.nesterov else v
-            w = simd.fma(u, minus_rate, w)
-            simd.store(w, W + at)
-            if share > 0:
-                a = simd.load(b, average + at)
-                simd.store(simd.fma(w - a, part, a), average + at)
+        size = min(A_GROUP, n_features - d) * item
+        update_run(packed, size, G, G_T.shape[0], chunk_bytes, i, steps, state)
 
 
-@jit_callable
-def sgd_steps(run: int, batches: Batches, steps: Steps, state: State, batch_loss: Array) -> None:
-    """One step per batch; batch_loss[i] = sum of weight * J in batch i, before its step."""
-    n_classes, n_chunks = state.b.size, state.partial_loss.size
-    at = np.empty(1, np.int64)  # the batch; the tuples are made once, which counts references
-    gradient_arguments = (batches, at, steps.weight_scale, state, scratch_for(batches, state))
+@jit_inline
+def update_run(
+    packed: int,
+    size: int,
+    G: int,
+    n_partials: int,
+    partial_bytes: int,
+    i: int,
+    steps: Steps,
+    state: State,
+) -> None:
+    """Step i for `size` bytes of the packed weights from `packed` on, a vector at a time.
+
+    Their gradients lie at G, in as many parts, so many bytes apart.
+    """
+    b, share = state.b, steps.share[i]
+    momentum, l2 = simd.splat(b, steps.momentum), simd.splat(b, steps.l2)
+    minus_rate, part = simd.splat(b, -steps.learning_rate[i]), simd.splat(b, share)
+    W, V = address_of(state.W) + packed, address_of(state.velocity_W) + packed
+    average = address_of(state.average_W) + packed
+    for at in range(0, size, VECTOR_BYTES):
+        g = simd.load(b, G + at)
+        for c in range(1, n_partials):
+            g += simd.load(b, G + c * partial_bytes + at)
+        w = simd.load(b, W + at)
+        g = simd.fma(w, l2, g)
+        v = simd.fma(simd.load(b, V + at), momentum, g)
+        simd.store(v, V + at)
+        u = simd.fma(v, momentum, g) if steps.nesterov else v
+        w = simd.fma(u, minus_rate, w)
+        simd.store(w, W + at)
+        if share > 0:
+            a = simd.load(b, average + at)
+            simd.store(simd.fma(w - a, part, a), average + at)
+
+
+@jit_counting_nothing
+def all_steps(
+    run: int,
+    at: Array,
+    batches: Batches,
+    steps: Steps,
+    state: State,
+    scratch: Scratch,
+    batch_loss: Array,
+) -> None:
+    """The steps for all batches; at[0] is the one that tasks work on."""
+    n_classes, partial_loss = state.b.size, state.partial_loss
+    gradient_arguments = (batches, at, steps.weight_scale, state, scratch)
     update_arguments = (at, steps, state)
     for i in range(batch_loss.size):
         at[0] = i
-        for_each(run, n_chunks, chunk_gradient, gradient_arguments)
+        for_each(run, partial_loss.size, chunk_gradient, gradient_arguments)
         if state.W.size > SERIAL_UPDATE:
             for_each(run, n_classes, update_class, update_arguments)
         else:
             for k in range(n_classes):
                 update_class(k, at, steps, state)
         total = 0.0
-        for c in range(n_chunks):
-            total += state.partial_loss[c]
+        for c in range(partial_loss.size):
+            total += partial_loss[c]
         batch_loss[i] = total
+
+
+@jit_callable
+def sgd_steps_by_chunk(
+    run: int, batches: Batches, steps: Steps, state: State, batch_loss: Array
+) -> None:
+    """One step per batch; batch_loss[i] = sum of weight * J in batch i, before its step."""
+    scratch = scratch_for(batches, state)
+    all_steps(run, np.empty(1, np.int64), batches, steps, state, scratch, batch_loss)

@@ -17,7 +17,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastsoftmax.kernels._jit import jit
-from fastsoftmax.kernels.blocks import ROW_BLOCK
+from fastsoftmax.kernels.blocks import A_GROUP
 from fastsoftmax.kernels.memory import Array, emit_prefetch
 from fastsoftmax.kernels.vector_ir import (
     VECTOR_BYTES,
@@ -38,10 +38,6 @@ MAX_ROWS = {64: 14, 32: 6, 16: 6}[VECTOR_BYTES]
 TILE_VECTORS = 2
 TILE_BYTES = TILE_VECTORS * VECTOR_BYTES
 
-# Terms of A that lie together: A is (groups, rows, A_GROUP), its last group as long as the others.
-# The residuals of a block of rows are one such group.
-A_GROUP = ROW_BLOCK
-
 _WORD = ir.IntType(64)
 
 
@@ -50,6 +46,7 @@ def multiply_add(
     item: Array,
     n_rows: int,
     A: int,
+    A_group_stride: int,
     B: int,
     B_rows: int,
     C: int,
@@ -60,12 +57,15 @@ def multiply_add(
 ) -> None:
     """C (n_rows, 2 vectors) += A (n_rows, n_terms) B (n_terms, 2 vectors).
 
-    A, B, C are addresses. Row p of B lies at B plus entry p of the table at `B_rows`: rows of X
-    are read wherever they are. 1 <= n_rows <= MAX_ROWS; n_terms may be 0. Each step also asks for
-    the cache line at `ahead`, which need not be readable and moves on by `ahead_step`: memory that
-    is wanted soon arrives while the tile computes.
+    A, B, C are addresses. A is (groups, rows, A_GROUP), its last group as long as the others, and
+    groups are `A_group_stride` bytes apart. Row p of B lies at B plus entry p of the table at
+    `B_rows`: rows of X are read wherever they are. 1 <= n_rows <= MAX_ROWS; n_terms may be 0. Each
+    step also asks for the cache line at `ahead`, which need not be readable and moves on by
+    `ahead_step`: memory that is wanted soon arrives while the tile computes.
     """
-    _multiply_add(item, n_rows, A, B, B_rows, C, C_row_stride, n_terms, ahead, ahead_step)
+    _multiply_add(
+        item, n_rows, A, A_group_stride, B, B_rows, C, C_row_stride, n_terms, ahead, ahead_step
+    )
 
 
 @intrinsic
@@ -74,6 +74,7 @@ def _multiply_add(
     item: Any,
     n_rows: Any,
     A: Any,
+    A_group_stride: Any,
     B: Any,
     B_rows: Any,
     C: Any,
@@ -85,7 +86,7 @@ def _multiply_add(
     vector = llvm_vector(native(item.dtype))
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        _, n_rows_, A_, B_, B_rows_, C_, C_row_stride_, n_terms_, ahead_, step_ = arguments
+        _, n_rows_, A_, A_group_, B_, B_rows_, C_, C_row_, n_terms_, ahead_, step_ = arguments
         table = pointer(builder, B_rows_, _WORD)
         builder.function.attributes.add("noinline")  # compiled once for both products
         start = builder.block
@@ -95,7 +96,7 @@ def _multiply_add(
             block = builder.append_basic_block(f"tile.{rows}")
             cases.append(block)
             builder.position_at_end(block)
-            addresses = (A_, B_, table, C_, C_row_stride_, ahead_, step_)
+            addresses = (A_, A_group_, B_, table, C_, C_row_, ahead_, step_)
             _emit_rows(builder, vector, rows, addresses, n_terms_, end)
         builder.position_at_end(start)
         switch = builder.switch(n_rows_, end)
@@ -104,7 +105,7 @@ def _multiply_add(
         builder.position_at_end(end)
         return context.get_dummy_value()
 
-    return types.void(item, *[types.intp] * 9), codegen
+    return types.void(item, *[types.intp] * 10), codegen
 
 
 def _emit_rows(
@@ -116,7 +117,7 @@ def _emit_rows(
     end: Any,
 ) -> None:
     """The tile for one number of rows: sum over the terms, then add the sums to C."""
-    A, B, table, C, C_row_stride, ahead, ahead_step = addresses
+    A, A_group_stride, B, table, C, C_row_stride, ahead, ahead_step = addresses
     item_bytes = VECTOR_BYTES // vector.count
 
     def offset(base: Any, amount: int) -> Any:
@@ -163,15 +164,15 @@ def _emit_rows(
     next_place = builder.add(place, _WORD(item_bytes))
     new = [builder.add(entry, _WORD(1)), builder.add(line, ahead_step), *new]
     builder.cbranch(builder.icmp_signed("<", next_place, stop), term, group_done)
-    _connect([place, entry, line, *totals], group, [_WORD(0), *group_state])
-    _connect([place, entry, line, *totals], term, [next_place, *new])
+    connect([place, entry, line, *totals], group, [_WORD(0), *group_state])
+    connect([place, entry, line, *totals], term, [next_place, *new])
 
     builder.position_at_end(group_done)
     fewer = builder.sub(left, _WORD(A_GROUP))
-    next_A = offset(group_A, rows * A_GROUP * item_bytes)
+    next_A = builder.add(group_A, A_group_stride)
     builder.branch(next_group)
-    _connect([left, group_A, *group_state], before, [n_terms, A, _WORD(0), ahead, *zeros])
-    _connect([left, group_A, *group_state], group_done, [fewer, next_A, *new])
+    connect([left, group_A, *group_state], before, [n_terms, A, _WORD(0), ahead, *zeros])
+    connect([left, group_A, *group_state], group_done, [fewer, next_A, *new])
 
     totals = group_state[2:]
     builder.position_at_end(done)
@@ -183,7 +184,7 @@ def _emit_rows(
     builder.branch(end)
 
 
-def _connect(phis: list[Any], block: Any, values: list[Any]) -> None:
+def connect(phis: list[Any], block: Any, values: list[Any]) -> None:
     """What each variable of a loop is when it is entered from `block`."""
     for phi, value in zip(phis, values, strict=True):
         phi.add_incoming(value, block)

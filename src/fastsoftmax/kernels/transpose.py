@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -15,9 +16,45 @@ from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
 
 _WORD = ir.IntType(64)
 
+# What x86 shuffles within cheaply; to swap more than that takes longer.
+PIECE_BYTES = 16
 
-@intrinsic(prefer_literal=True)
+
+@intrinsic
 def transpose_tile(
+    typing_context: Any, item: Any, rows: Any, offset: Any, target: Any, target_stride: Any
+) -> Any:
+    """target (lanes, lanes) = (lanes, lanes)', of the rows whose addresses lie at `rows`.
+
+    `offset` and strides are in bytes.
+    """
+    vector, piece = _vector_and_piece(item)
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        sources = _sources(builder, arguments, vector)
+        _, _, _, target_, target_stride_ = arguments
+        starts = range(0, VECTOR_BYTES, PIECE_BYTES)
+
+        def load(row: int, start: int) -> Any:
+            return vector_ir.load_value(builder, builder.add(sources[row], _WORD(start)), piece)
+
+        # All pieces of a row in a row: rows may lie so that few of them fit in the cache at once.
+        gathered = [
+            [_joined(builder, [load(row, start) for row in rows]) for start in starts]
+            for rows in _every(piece.count, vector.count)
+        ]
+        for n, _ in enumerate(starts):
+            rows = [pieces[n] for pieces in gathered]
+            for column in interleaved(builder, rows, vector.count):
+                vector_ir.store_value(builder, column, target_)
+                target_ = builder.add(target_, target_stride_)
+        return context.get_dummy_value()
+
+    return types.void(item, *[types.intp] * 4), codegen
+
+
+@intrinsic
+def transpose_piece(
     typing_context: Any,
     item: Any,
     rows: Any,
@@ -26,34 +63,43 @@ def transpose_tile(
     target_stride: Any,
     n_columns: Any,
 ) -> Any:
-    """target (lanes, lanes) = (lanes, n_columns)', of the rows whose addresses lie at `rows`.
+    """As `transpose_tile`, but of up to PIECE_BYTES of each row.
 
-    `offset` and strides are in bytes. A literal n_columns means whole rows of `lanes`; otherwise
-    only n_columns of them are read.
+    Only n_columns of them are read; the rest of a whole piece become rows of zeros.
     """
-    vector = vector_ir.llvm_vector(vector_ir.native(item.dtype))
-    whole = isinstance(n_columns, types.Literal)
-    columns = types.literal(n_columns.literal_value) if whole else types.intp
+    vector, piece = _vector_and_piece(item)
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        _, rows_, offset_, target_, target_stride_, n_columns_ = arguments
-        table = vector_ir.pointer(builder, rows_, _WORD)
-        zero = ir.Constant(vector.element, 0.0)
-        rows = []
-        for i in range(vector.count):
-            address = builder.load(builder.gep(table, [_WORD(i)]))
-            source = builder.add(address, offset_)
-            if whole:
-                rows.append(vector_ir.load_value(builder, source, vector))
-            else:
-                rows.append(vector_ir.load_masked(builder, source, vector, n_columns_, zero))
-        for row in _transposed(builder, rows, vector.count):
-            vector_ir.store_value(builder, row, target_)
+        *places, n_columns_ = arguments
+        sources = _sources(builder, places, vector)
+        _, _, _, target_, target_stride_ = places
+        zero = ir.Constant(piece.element, 0.0)
+        pieces = [
+            vector_ir.load_masked(builder, source, piece, n_columns_, zero) for source in sources
+        ]
+        rows = [
+            _joined(builder, [pieces[row] for row in rows])
+            for rows in _every(piece.count, vector.count)
+        ]
+        for column in interleaved(builder, rows, vector.count):
+            vector_ir.store_value(builder, column, target_)
             target_ = builder.add(target_, target_stride_)
         return context.get_dummy_value()
 
-    word = types.intp
-    return types.void(item, word, word, word, word, columns), codegen
+    return types.void(item, *[types.intp] * 5), codegen
+
+
+def _vector_and_piece(item: Any) -> tuple[ir.VectorType, ir.VectorType]:
+    vector = vector_ir.llvm_vector(vector_ir.native(item.dtype))
+    return vector, ir.VectorType(vector.element, PIECE_BYTES * vector.count // VECTOR_BYTES)
+
+
+def _sources(builder: ir.IRBuilder, arguments: Any, vector: ir.VectorType) -> list[Any]:
+    """The addresses to read from: those of a table, each `offset` bytes further on."""
+    _, rows, offset, *_ = arguments
+    table = vector_ir.pointer(builder, rows, _WORD)
+    places = [builder.gep(table, [_WORD(i)]) for i in range(vector.count)]
+    return [builder.add(builder.load(place), offset) for place in places]
 
 
 @intrinsic(prefer_literal=True)
@@ -80,7 +126,7 @@ def transpose_tile_back(
         for _ in range(vector.count):
             rows.append(vector_ir.load_value(builder, source_, vector))
             source_ = builder.add(source_, source_stride_)
-        for row in _transposed(builder, rows, vector.count):
+        for row in _transposed(builder, rows, vector):
             if whole:
                 vector_ir.store_value(builder, row, target_)
             else:
@@ -92,24 +138,61 @@ def transpose_tile_back(
     return types.void(item, word, word, word, word, columns), codegen
 
 
-def _transposed(builder: ir.IRBuilder, rows: list[Any], lanes: int) -> list[Any]:
-    """Swap blocks off the diagonal: halves of the rows first, then quarters and so on."""
+def _transposed(builder: ir.IRBuilder, rows: list[Any], vector: ir.VectorType) -> list[Any]:
+    """Square: pieces off the diagonal are swapped, halves of the rows first, then within pieces."""
+    lanes = vector.count
+    width = lanes * PIECE_BYTES // VECTOR_BYTES
     size = lanes // 2
-    while size:
+    while size >= width:
         for i in range(lanes):
             if i & size:
                 continue
             a, b = rows[i], rows[i + size]
             upper = [lanes + j - size if j & size else j for j in range(lanes)]
             lower = [lanes + j if j & size else j + size for j in range(lanes)]
-            rows[i] = builder.shuffle_vector(a, b, _indices(upper))
-            rows[i + size] = builder.shuffle_vector(a, b, _indices(lower))
+            rows[i] = builder.shuffle_vector(a, b, indices(upper))
+            rows[i + size] = builder.shuffle_vector(a, b, indices(lower))
         size //= 2
+    groups = [rows[first : first + width] for first in range(0, lanes, width)]
+    return [row for group in groups for row in interleaved(builder, group, lanes)]
+
+
+def _every(step: int, lanes: int) -> list[range]:
+    """For each of `step` vectors, the rows whose pieces it is made of."""
+    return [range(first, lanes, step) for first in range(step)]
+
+
+def _joined(builder: ir.IRBuilder, pieces: list[Any]) -> Any:
+    """One vector of the pieces, which costs x86 a load and a blend for each, not a shuffle."""
+    while len(pieces) > 1:
+        both = indices(list(range(2 * pieces[0].type.count)))
+        pairs = zip(pieces[::2], pieces[1::2], strict=True)
+        pieces = [builder.shuffle_vector(a, b, both) for a, b in pairs]
+    return pieces[0]
+
+
+def interleaved(builder: ir.IRBuilder, rows: list[Any], lanes: int) -> list[Any]:
+    """Each run of as many lanes as there are rows is transposed by itself.
+
+    In each step the first half of the rows is interleaved with the second, the lower half of each
+    run and then the upper.
+    """
+    width = len(rows)
+    half = width // 2
+    for _ in range(width.bit_length() - 1):
+        pairs = list(zip(rows[:half], rows[half:], strict=True))
+        rows = []
+        for a, b in pairs:
+            for start in (0, half):
+                taken = [run + start + j for run in range(0, lanes, width) for j in range(half)]
+                both = [lane for j in taken for lane in (j, lanes + j)]
+                rows.append(builder.shuffle_vector(a, b, indices(both)))
     return rows
 
 
-def _indices(numbers: list[int]) -> ir.Constant:
-    return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), numbers)
+def indices(numbers: Sequence[int]) -> ir.Constant:
+    """The lanes that a shuffle takes."""
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), list(numbers))
 
 
 @jit
@@ -130,14 +213,16 @@ def transpose_rows(
     """
     size = item_bytes(item)
     lanes = VECTOR_BYTES // size
+    if n_rows == lanes and n_columns >= lanes:
+        for d in range(0, n_columns, lanes):
+            first = min(d, n_columns - lanes)  # the last tile begins within the one before
+            transpose_tile(item, rows, offset + first * size, target + first * stride, stride)
+        return
     if n_rows == lanes:
-        whole = n_columns - n_columns % lanes
-        for d in range(0, whole, lanes):
-            transpose_tile(item, rows, offset + d * size, target + d * stride, stride, -1)
-        rest = n_columns - whole
-        if rest:
-            place = target + whole * stride
-            transpose_tile(item, rows, offset + whole * size, place, stride, rest)
+        for d in range(0, n_columns, PIECE_BYTES // size):
+            first = max(min(d, n_columns - PIECE_BYTES // size), 0)
+            place = target + first * stride
+            transpose_piece(item, rows, offset + first * size, place, stride, n_columns - first)
         return
     for d in range(n_columns):
         simd.store(simd.splat(item, 0.0), target + d * stride)

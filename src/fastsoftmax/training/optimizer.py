@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
-from fastsoftmax.kernels.blocks import ROW_BLOCK, ceil_div
+from fastsoftmax.kernels.blocks import ROW_BLOCK, ceil_div, sgd_chunk_rows, sgd_slab_width
 from fastsoftmax.kernels.products import packed_features, packed_places, padded
-from fastsoftmax.kernels.sgd import Batches, State, Steps, sgd_steps
+from fastsoftmax.kernels.sgd import Batches, State, Steps, sgd_steps_by_chunk
+from fastsoftmax.kernels.sgd_by_slab import sgd_steps_by_slab
 from fastsoftmax.threads import launch, threads_in_use
 from fastsoftmax.training.columns import Scaling
 from fastsoftmax.training.data import Samples
@@ -27,12 +28,9 @@ Array = npt.NDArray[Any]
 _SECONDS_PER_CALL = 0.1
 _FIRST_CALL_FLOPS = 2e7
 
-# A batch has at most this many partial gradients, which together take no more than this.
-_MAX_CHUNKS = 16
-_MAX_PARTIAL_BYTES = 32 * 1024 * 1024
-
-# Whether threads pay depends on the layer and on who else is running: the way that was slower is
-# tried again after so many calls.
+# Whether threads pay depends on the layer and on who else is running: so many calls, ever longer
+# ones, take turns at first, and the way that was slower is tried again after so many.
+_TRIALS = 8
 _RETRY = 32
 
 
@@ -57,10 +55,17 @@ class Optimizer:
         self._places = packed_places(n_features, n_classes)
         size = n_classes * packed_features(n_features)
         self._flops = 4.0 * batch_size * n_features * n_classes
-        gradient_bytes = n_classes * n_features * dtype.itemsize + 1
-        max_chunks = min(_MAX_CHUNKS, max(_MAX_PARTIAL_BYTES // gradient_bytes, 1))
-        self._chunk_rows = ceil_div(ceil_div(batch_size, max_chunks), ROW_BLOCK) * ROW_BLOCK
-        n_chunks = ceil_div(batch_size, self._chunk_rows)
+        sizes = batch_size, n_features, n_classes, dtype.itemsize
+        self._cut = sgd_slab_width(*sizes)
+        self._kernel, n_partials, n_gradients = (
+            sgd_steps_by_slab,
+            ceil_div(batch_size, ROW_BLOCK),
+            0,
+        )
+        self._n_tasks = ceil_div(n_features, self._cut) if self._cut else 0
+        if self._cut == 0:
+            self._kernel, self._cut = sgd_steps_by_chunk, sgd_chunk_rows(*sizes)
+            self._n_tasks = n_partials = n_gradients = ceil_div(batch_size, self._cut)
         self._pace: dict[bool, float] = {}  # batches a second, in parallel and not
         self._calls = 0
         self._state = State(
@@ -71,9 +76,11 @@ class Optimizer:
             velocity_b=np.zeros(n_classes, dtype),
             average_W=np.zeros(size, dtype),
             average_b=np.zeros(n_classes, dtype),
-            partial_G_T=np.zeros((n_chunks, n_classes, padded(n_features, dtype.itemsize)), dtype),
-            partial_g_b=np.zeros((n_chunks, n_classes), dtype),
-            partial_loss=np.zeros(n_chunks),
+            partial_G_T=np.zeros(
+                (n_gradients, n_classes, padded(n_features, dtype.itemsize)), dtype
+            ),
+            partial_g_b=np.zeros((n_partials, n_classes), dtype),
+            partial_loss=np.zeros(n_partials),
         )
         self.parameters = W, b
 
@@ -160,7 +167,7 @@ class Optimizer:
             part = slice(done, min(done + per_call, n_batches))
             visited = order[part.start * self.batch_size : part.stop * self.batch_size]
             batches = Batches(
-                *rows, visited, self.batch_size, self._chunk_rows, *scale, self.label_smoothing
+                *rows, visited, self.batch_size, self._cut, *scale, self.label_smoothing
             )
             steps = Steps(
                 rates[part],
@@ -172,9 +179,10 @@ class Optimizer:
             )
             parallel = self._in_parallel()
             started = time.perf_counter()
-            launch(sgd_steps, batches, steps, self._state, losses[part], parallel=parallel)
+            launch(self._kernel, batches, steps, self._state, losses[part], parallel=parallel)
             pace = (part.stop - part.start) / (time.perf_counter() - started)
-            self._pace[parallel] = pace
+            # a busy neighbour can only slow a call down, so that the faster of the last ones counts
+            self._pace[parallel] = max(pace, 0.8 * self._pace.get(parallel, 0))
             per_call = min(max(int(pace * _SECONDS_PER_CALL), 1), 2 * per_call)
             done = part.stop
             if not np.isfinite(losses[done - 1]):
@@ -185,11 +193,10 @@ class Optimizer:
 
     def _in_parallel(self) -> bool:
         """Whether the next call uses threads: the faster way, the bits being the same."""
-        self._calls += 1
-        if self._state.partial_loss.size == 1 or threads_in_use() == 1:
+        if self._n_tasks == 1 or threads_in_use() == 1:
             return False
-        for way in (False, True):  # serially first: that call may compile
-            if way not in self._pace:
-                return way
+        self._calls += 1
+        if self._calls <= _TRIALS:  # serially first: that call may compile
+            return self._calls % 2 == 0
         faster = self._pace[True] > self._pace[False]
         return not faster if self._calls % _RETRY == 0 else faster

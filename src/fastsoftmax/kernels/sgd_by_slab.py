@@ -1,0 +1,325 @@
+"""Mini-batch SGD by slabs of features, for batches that stay in cache.
+
+Each slab of features has one owner, in every batch: its columns of the rows, its weights, their
+gradient and velocity then stay in one core's cache, and all that cores exchange is the logits.
+Fused: the gradient of a tile of features is the weights' step at once, and the same task goes on
+with the logits of the next batch.
+Never materialised: a gathered batch or scaled copy of X, the gradient, one-hot labels.
+Writes: each slab owns its columns of all arrays and its share of the logits; each block of rows its
+residuals and losses. Slabs and blocks are added up in order.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastsoftmax.kernels import simd
+from fastsoftmax.kernels._jit import jit_callable, jit_counting_nothing, jit_inline
+from fastsoftmax.kernels.block import (
+    add_row_sums,
+    lies_ready,
+    load_targets,
+    residuals,
+    targets_blocks,
+)
+from fastsoftmax.kernels.blocks import A_GROUP, ROW_BLOCK, ceil_div
+from fastsoftmax.kernels.memory import (
+    CACHE_LINE,
+    Array,
+    item_bytes,
+    load_address,
+    load_row,
+    load_scaled_row,
+    prefetch,
+    skip_columns,
+)
+from fastsoftmax.kernels.parallel import for_each
+from fastsoftmax.kernels.products import (
+    add_logits,
+    as_dots,
+    class_tiles,
+    first_class,
+    last_columns,
+    packed_tile,
+    skipped_columns,
+    tile_width,
+    transposed_size,
+)
+from fastsoftmax.kernels.sgd import Batches, State, Steps, update_bias, update_run
+from fastsoftmax.kernels.simd import address_of
+from fastsoftmax.kernels.targets import weight_of
+from fastsoftmax.kernels.tile import MAX_ROWS, TILE_BYTES, multiply_add
+from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+
+# Up to this many logits of a batch, one thread makes all residuals.
+SERIAL_RESIDUALS = 4096
+
+
+class Slabs(NamedTuple):
+    """Room for a batch of M blocks of rows and S slabs of features."""
+
+    rows: Array  # (3, M * ROW_BLOCK), the addresses of the rows of batch i in rows[i % 3]
+    loaded: Array  # (M * ROW_BLOCK, D), or (0, D) where rows can be read where they lie
+    X_T: Array  # (S, as `transposed_scratch`)
+    shares: Array  # (S, M, K, ROW_BLOCK), the slabs' shares of the logits
+    Z_T: Array  # (M, K, ROW_BLOCK), logits, then residuals
+    G: Array  # (S, MAX_ROWS, tile width and a vector of zeros)
+    tail: Array  # (S, M * ROW_BLOCK * tile width), for `last_columns`
+    tail_rows: Array  # (M * ROW_BLOCK,), where each row is in it
+    weights: Array  # (M, ROW_BLOCK)
+    losses: Array  # (M, ROW_BLOCK)
+    targets: Array  # (M, as `targets_blocks`)
+
+
+@jit_inline
+def slabs_for(batches: Batches, state: State) -> Slabs:
+    """Allocated once for many batches."""
+    in_place = batches.centre.size == 0 and lies_ready(batches.X, state.b)
+    b, n_features, width = state.b, state.n_features, batches.cut
+    M, S = ceil_div(batches.batch_size, ROW_BLOCK), ceil_div(n_features, width)
+    tile, lanes = tile_width(b), VECTOR_BYTES // item_bytes(b)
+    return Slabs(
+        np.zeros((3, M * ROW_BLOCK), np.int64),
+        np.empty((0 if in_place else M * ROW_BLOCK, n_features), b.dtype),
+        np.empty((S, transposed_size(width, b)), b.dtype),
+        np.empty((S, M, b.size, ROW_BLOCK), b.dtype),
+        np.empty((M, b.size, ROW_BLOCK), b.dtype),
+        np.zeros((S, MAX_ROWS * (tile + lanes)), b.dtype),
+        np.empty((S, M * ROW_BLOCK * tile), b.dtype),
+        np.arange(M * ROW_BLOCK) * TILE_BYTES,
+        np.empty((M, ROW_BLOCK), b.dtype),
+        np.empty((M, ROW_BLOCK), b.dtype),
+        targets_blocks(batches.targets, M, b.size, b),
+    )
+
+
+@jit_inline
+def rows_of(i: int, slabs: Slabs) -> int:
+    """The address of the table of the rows of batch i."""
+    return address_of(slabs.rows) + i % 3 * slabs.rows.shape[1] * 8
+
+
+@jit_counting_nothing
+def find_batch(i: int, batches: Batches, slabs: Slabs) -> None:
+    """The addresses of the rows of batch i; the last goes on to the end of its block."""
+    X, order, loaded = batches.X, batches.order, slabs.loaded
+    start = i * batches.batch_size
+    count = min(batches.batch_size, order.size - start)
+    rows = slabs.rows[i % 3]
+    for r in range(rows.size if count > 0 else 0):
+        place = min(r, count - 1)
+        if loaded.size:
+            rows[r] = address_of(loaded) + place * loaded.shape[1] * item_bytes(loaded)
+        else:
+            rows[r] = X.address + order[start + place] * X.row_stride
+
+
+@jit_counting_nothing
+def slab_step(
+    s: int, at: Array, batches: Batches, steps: Steps, state: State, slabs: Slabs
+) -> None:
+    """Slab s of the step for batch at[0], if that is one, and of the logits of the next."""
+    i = at[0]
+    if i >= 0:
+        update_slab(s, i, batches, steps, state, slabs)
+    if (i + 1) * batches.batch_size < batches.order.size:
+        logits_of_slab(s, i + 1, batches, state, slabs)
+
+
+@jit_inline
+def update_slab(s: int, i: int, batches: Batches, steps: Steps, state: State, slabs: Slabs) -> None:
+    """The gradient of batch i, and its step."""
+    b, n_features = state.b, state.n_features
+    n_classes, width, size = b.size, tile_width(b), item_bytes(b)
+    n_rows = min(batches.batch_size, batches.order.size - i * batches.batch_size)
+    G_stride = TILE_BYTES + VECTOR_BYTES
+    G = address_of(slabs.G) + s * MAX_ROWS * G_stride
+    tail = address_of(slabs.tail) + s * slabs.tail.shape[1] * size
+    rows, residual = rows_of(i, slabs), address_of(slabs.Z_T)
+    tail_rows = address_of(slabs.tail_rows)
+    stop = min((s + 1) * batches.cut, n_features)
+    for d in range(s * batches.cut, stop, width):
+        B, B_rows, skipped = d * size, rows, 0
+        if d + width > n_features:
+            B, B_rows = last_columns(b, rows, n_rows, n_features, tail, tail_rows)
+            skipped = skipped_columns(b, n_features)
+        in_group = d % A_GROUP
+        for t in range(class_tiles(n_classes)):
+            first = first_class(t, n_classes)
+            height = first_class(t + 1, n_classes) - first
+            for place in range(G, G + height * G_stride, VECTOR_BYTES):
+                simd.store(simd.splat(b, 0), place)
+            multiply_add(
+                b,
+                height,
+                residual + first * ROW_BLOCK * size,
+                n_classes * ROW_BLOCK * size,
+                B,
+                B_rows,
+                G,
+                G_stride,
+                n_rows,
+                G,
+                0,
+            )
+            packed = (packed_tile(first, height, d - in_group, n_features) + in_group) * size
+            for k in range(height):
+                update_run(
+                    packed + k * A_GROUP * size,
+                    min(width, n_features - d) * size,
+                    G + k * G_stride + skipped * size,
+                    1,
+                    0,
+                    i,
+                    steps,
+                    state,
+                )
+
+
+@jit_inline
+def logits_of_slab(s: int, i: int, batches: Batches, state: State, slabs: Slabs) -> None:
+    """The slab's share of the logits of batch i, which all come without the biases."""
+    X, order, batch_size = batches.X, batches.order, batches.batch_size
+    b, n_features = state.b, state.n_features
+    n_classes, size = b.size, item_bytes(b)
+    first = i * batch_size
+    n_rows = min(batch_size, order.size - first)
+    n_next = max(min(batch_size, order.size - first - batch_size), 0)
+    start, stop = s * batches.cut, min((s + 1) * batches.cut, n_features)
+    rows, next_rows = rows_of(i, slabs), rows_of(i + 1, slabs)
+    in_place = slabs.loaded.size == 0
+    if not in_place:
+        load_slab(first, n_rows, start, stop, rows, batches, b)
+    while_dotting = in_place and as_dots(stop - start, n_classes)
+    if X.column_stride == item_bytes(X.item) and not while_dotting:
+        # rows wanted next lie anywhere, where no hardware looks ahead
+        for r in range(n_next):
+            line = X.address + order[first + batch_size + r] * X.row_stride
+            for d in range(start * item_bytes(X.item), stop * item_bytes(X.item), CACHE_LINE):
+                prefetch(line + d)
+            prefetch(line + stop * item_bytes(X.item) - 1)
+    blocks = ceil_div(batch_size, ROW_BLOCK)
+    shares = address_of(slabs.shares) + s * blocks * n_classes * ROW_BLOCK * size
+    X_T = address_of(slabs.X_T) + s * slabs.X_T.shape[1] * size
+    for place in range(shares, shares + blocks * n_classes * ROW_BLOCK * size, VECTOR_BYTES):
+        simd.store(simd.splat(b, 0), place)
+    for r in range(0, n_rows, ROW_BLOCK):
+        add_logits(
+            b,
+            rows + r * 8,
+            min(n_rows - r, ROW_BLOCK),
+            start,
+            stop,
+            n_features,
+            n_classes,
+            address_of(state.W),
+            X_T,
+            shares + r * n_classes * size,
+            next_rows + r * 8,
+            min(max(n_next - r, 0), ROW_BLOCK) if while_dotting else 0,
+        )
+
+
+@jit_counting_nothing
+def load_slab(
+    first: int, n_rows: int, start: int, stop: int, rows: int, batches: Batches, item: Array
+) -> None:
+    """The features [start, stop) of the rows at place `first` of the order and on."""
+    X, order, centre, scale = batches.X, batches.order, batches.centre, batches.scale
+    X_slab, target = skip_columns(X, start), start * item_bytes(item)
+    if centre.size:
+        centre, scale = centre[start:stop], scale[start:stop]
+        for r in range(n_rows):
+            place = load_address(rows, r) + target
+            load_scaled_row(X_slab, order[first + r], centre, scale, item, place)
+    else:
+        for r in range(n_rows):
+            load_row(X_slab, order[first + r], stop - start, item, load_address(rows, r) + target)
+
+
+@jit_counting_nothing
+def block_residuals(
+    m: int, at: Array, batches: Batches, weight_scale: float, state: State, slabs: Slabs
+) -> None:
+    """The residuals of block m of batch at[0], from the logits of the slabs, and their sums."""
+    _, targets, sample_weight, order, batch_size, _, _, _, label_smoothing = batches
+    b, partial_g_b, partial_loss = state.b, state.partial_g_b, state.partial_loss
+    batch_start = at[0] * batch_size
+    batch_rows = min(batch_size, order.size - batch_start)
+    count = min(batch_rows - m * ROW_BLOCK, ROW_BLOCK)
+    first = batch_start + m * ROW_BLOCK
+    weights, losses, Z_T = slabs.weights[m], slabs.losses[m], slabs.Z_T[m]
+    block_targets = slabs.targets[m]
+    slab_bytes = slabs.Z_T.size * item_bytes(b)
+    shares = address_of(slabs.shares[0, m])
+    for k in range(b.size):
+        bias = simd.splat(b, b[k])
+        place = k * ROW_BLOCK * item_bytes(b)
+        for lane in range(place, place + ROW_BLOCK * item_bytes(b), VECTOR_BYTES):
+            z = simd.load(b, shares + lane)
+            for s in range(1, slabs.shares.shape[0]):
+                z += simd.load(b, shares + lane + s * slab_bytes)
+            simd.store(z + bias, address_of(Z_T) + lane)
+    for r in range(count):
+        n = order[first + r]
+        load_targets(targets, r, n, block_targets)
+        weights[r] = weight_of(sample_weight, n) * weight_scale / batch_rows
+        if first + batch_size + r < order.size:
+            prefetch(targets.address + order[first + batch_size + r] * targets.row_stride)
+    weights[count:] = 0
+    residuals(Z_T, block_targets, weights, label_smoothing, losses)
+    loss = 0.0
+    for r in range(count):
+        loss += weight_of(sample_weight, order[first + r]) * np.float64(losses[r])
+    partial_loss[m] = loss
+    partial_g_b[m] = 0
+    add_row_sums(Z_T, partial_g_b[m])
+
+
+@jit_counting_nothing
+def all_steps(
+    run: int,
+    at: Array,
+    batches: Batches,
+    steps: Steps,
+    state: State,
+    slabs: Slabs,
+    batch_loss: Array,
+) -> None:
+    """The steps for all batches; at[0] is the one that tasks work on."""
+    batch_size, n_classes, partial_loss = batches.batch_size, state.b.size, state.partial_loss
+    n_slabs = slabs.shares.shape[0]
+    slab_arguments = (at, batches, steps, state, slabs)
+    block_arguments = (at, batches, steps.weight_scale, state, slabs)
+    at[0] = -1
+    find_batch(0, batches, slabs)
+    find_batch(1, batches, slabs)
+    for_each(run, n_slabs, slab_step, slab_arguments)
+    for i in range(batch_loss.size):
+        at[0] = i
+        n_rows = min(batch_size, batches.order.size - i * batch_size)
+        n_blocks = ceil_div(n_rows, ROW_BLOCK)
+        if n_rows * n_classes > SERIAL_RESIDUALS:
+            for_each(run, n_blocks, block_residuals, block_arguments)
+        else:
+            for m in range(n_blocks):
+                block_residuals(m, at, batches, steps.weight_scale, state, slabs)
+        total = 0.0
+        for m in range(n_blocks):
+            total += partial_loss[m]
+        batch_loss[i] = total
+        for k in range(n_classes):
+            update_bias(k, n_blocks, i, steps, state)
+        find_batch(i + 2, batches, slabs)
+        for_each(run, n_slabs, slab_step, slab_arguments)
+
+
+@jit_callable
+def sgd_steps_by_slab(
+    run: int, batches: Batches, steps: Steps, state: State, batch_loss: Array
+) -> None:
+    """As `sgd_steps_by_chunk`, to rounding."""
+    slabs = slabs_for(batches, state)
+    all_steps(run, np.empty(1, np.int64), batches, steps, state, slabs, batch_loss)
