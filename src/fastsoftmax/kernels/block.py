@@ -68,15 +68,9 @@ def find_rows(X: Rows, first: int, n_rows: int, scratch: Array, rows: Array) -> 
         rows[r] = address + min(r, n_rows - 1) * stride
 
 
-def targets_blocks(targets: Rows, n_blocks: int, n_classes: int, like: Array) -> Array:
-    """Room for the targets of each block: labels (ROW_BLOCK,), or weights (K, ROW_BLOCK)."""
-    raise NotImplementedError("compiled code only")
-
-
-@jit_inline
 def targets_scratch(targets: Rows, n_classes: int, like: Array) -> Array:
-    """Room for one block's targets."""
-    return targets_blocks(targets, 1, n_classes, like)[0]
+    """Room for a block's targets: labels (ROW_BLOCK,), or weights (K, ROW_BLOCK)."""
+    raise NotImplementedError("compiled code only")
 
 
 def load_targets(targets: Rows, r: int, n: int, block: Array) -> None:
@@ -94,24 +88,17 @@ def int_lanes(like: Array) -> Array:
     raise NotImplementedError("compiled code only")
 
 
-def _int_type(like: Any) -> Any:
-    return np.int32 if like.dtype == types.float32 else np.int64
-
-
 @overload(int_lanes)
 def _int_lanes(like):  # type: ignore[no-untyped-def]
-    dtype = _int_type(like)
+    dtype = np.int32 if like.dtype == types.float32 else np.int64
     return lambda like: np.empty(ROW_BLOCK, dtype)
 
 
-@overload(targets_blocks)
-def _targets_blocks(targets, n_blocks, n_classes, like):  # type: ignore[no-untyped-def]
-    dtype = _int_type(like)
+@overload(targets_scratch)
+def _targets_scratch(targets, n_classes, like):  # type: ignore[no-untyped-def]
     if isinstance(targets[0].dtype, types.Integer):
-        return lambda targets, n_blocks, n_classes, like: np.empty((n_blocks, ROW_BLOCK), dtype)
-    return lambda targets, n_blocks, n_classes, like: np.zeros(
-        (n_blocks, n_classes, ROW_BLOCK), like.dtype
-    )
+        return lambda targets, n_classes, like: int_lanes(like)
+    return lambda targets, n_classes, like: np.zeros((n_classes, ROW_BLOCK), like.dtype)
 
 
 @overload(load_targets)

@@ -96,11 +96,9 @@ def chunk_gradient(c: int, problem: Problem, partials: Partials) -> None:
     X_T = transposed_scratch(n_features, b)
     rows = rows_table()
     Z_T = np.empty((n_classes, ROW_BLOCK), b.dtype)
-    tail = np.empty(tail_size(n_classes, b), b.dtype)
+    tail = np.empty(tail_size(n_classes, item_bytes(b)), b.dtype)
     G_T = partials.G_T[c]
-    half = (
-        ROW_BLOCK // 2
-    )  # of the next block's rows: logits ask for these, the gradient for the rest
+    half = ROW_BLOCK // 2  # of the next block, which logits ask for; the gradient asks for the rest
     weights = np.empty(ROW_BLOCK, b.dtype)
     losses = np.empty(ROW_BLOCK, b.dtype)
     block_targets = targets_scratch(targets, n_classes, b)

@@ -124,18 +124,17 @@ def as_dots(n_features: int, n_classes: int) -> bool:
     return n_features >= FEATURES_PER_CLASS * n_classes
 
 
-@jit_inline
-def transposed_size(n_features: int, like: Array) -> int:
-    """Items of `transposed_scratch`."""
-    size = item_bytes(like)
-    spare = PIECE_BYTES // size  # a transposition writes whole pieces of features
-    return (min(n_features, FEATURE_BLOCK) + spare) * TILE_BYTES // size
+@jit_also
+def transposed_size(n_features: int, itemsize: int) -> int:
+    """Items of a tile width of transposed rows, FEATURE_BLOCK features at a time."""
+    spare = PIECE_BYTES // itemsize  # a transposition writes whole pieces of features
+    return (min(n_features, FEATURE_BLOCK) + spare) * TILE_BYTES // itemsize
 
 
 @jit_inline
 def transposed_scratch(n_features: int, like: Array) -> Array:
-    """Room for a tile width of transposed rows, FEATURE_BLOCK features at a time."""
-    return np.empty(transposed_size(n_features, like), like.dtype)
+    """Room for the transposed rows."""
+    return np.empty(transposed_size(n_features, item_bytes(like)), like.dtype)
 
 
 @jit_inline
@@ -349,10 +348,10 @@ def add_gradient(
         ahead += n_rows * ahead_step
 
 
-@jit_inline
-def tail_size(n_classes: int, like: Array) -> int:
+@jit_also
+def tail_size(n_classes: int, itemsize: int) -> int:
     """Items of the scratch for the last features, of one block and their gradient."""
-    return (ROW_BLOCK + n_classes) * tile_width(like)
+    return (ROW_BLOCK + n_classes) * TILE_BYTES // itemsize
 
 
 @jit_inline

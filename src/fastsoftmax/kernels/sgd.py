@@ -15,13 +15,11 @@ from typing import NamedTuple
 import numpy as np
 
 from fastsoftmax.kernels import simd
-from fastsoftmax.kernels._jit import jit_callable, jit_counting_nothing, jit_inline
+from fastsoftmax.kernels._jit import jit_borrowing, jit_callable_borrowing, jit_inline
 from fastsoftmax.kernels.block import (
     add_row_sums,
-    lies_ready,
     load_targets,
     residuals,
-    targets_blocks,
 )
 from fastsoftmax.kernels.blocks import A_GROUP, ROW_BLOCK
 from fastsoftmax.kernels.memory import (
@@ -102,32 +100,46 @@ class State(NamedTuple):
 class Scratch(NamedTuple):
     """Room for the block of each of C chunks."""
 
+    at: Array  # (1,), the batch that tasks work on
     rows: Array  # (C, 2 * ROW_BLOCK), the addresses of the block's rows, as `logits` takes them
-    loaded: Array  # (C, ROW_BLOCK, D), or (0, ...) where rows can be read where they lie
+    loaded: Array  # (C, ROW_BLOCK, D), or (C, 0, D) where rows can be read where they lie
     X_T: Array  # (C, as `transposed_scratch`)
     Z_T: Array  # (C, K, ROW_BLOCK)
     tail: Array  # (C, `tail_size`)
     weights: Array  # (C, ROW_BLOCK)
     losses: Array  # (C, ROW_BLOCK)
-    targets: Array  # (C, as `targets_blocks`)
+    targets: Array  # (C, as `targets_scratch`)
 
 
-@jit_inline
 def scratch_for(batches: Batches, state: State) -> Scratch:
-    """Allocated once for many batches: the allocator took longer than the work of a small one."""
-    in_place = batches.centre.size == 0 and lies_ready(batches.X, state.b)
-    b, n_chunks = state.b, state.partial_loss.size
-    length = transposed_size(state.n_features, b)
+    """Room for batches like these."""
+    b, n_features, C = state.b, state.n_features, state.partial_loss.size
+    size = b.itemsize
     return Scratch(
-        np.empty((n_chunks, 2 * ROW_BLOCK), np.int64),
-        np.empty((0 if in_place else n_chunks, ROW_BLOCK, state.n_features), b.dtype),
-        np.empty((n_chunks, length), b.dtype),
-        np.empty((n_chunks, b.size, ROW_BLOCK), b.dtype),
-        np.empty((n_chunks, tail_size(b.size, b)), b.dtype),
-        np.empty((n_chunks, ROW_BLOCK), b.dtype),
-        np.empty((n_chunks, ROW_BLOCK), b.dtype),
-        targets_blocks(batches.targets, n_chunks, b.size, b),
+        np.zeros(1, np.int64),
+        np.empty((C, 2 * ROW_BLOCK), np.int64),
+        np.empty((C, loaded_rows(batches, b, ROW_BLOCK), n_features), b.dtype),
+        np.empty((C, transposed_size(n_features, size)), b.dtype),
+        np.empty((C, b.size, ROW_BLOCK), b.dtype),
+        np.empty((C, tail_size(b.size, size)), b.dtype),
+        np.empty((C, ROW_BLOCK), b.dtype),
+        np.empty((C, ROW_BLOCK), b.dtype),
+        targets_room(batches.targets, C, b),
     )
+
+
+def loaded_rows(batches: Batches, b: Array, n_rows: int) -> int:
+    """Of so many rows, how many are copied: none that can be read where they lie."""
+    X = batches.X
+    in_place = X.item.dtype == b.dtype and X.column_stride == b.itemsize
+    return 0 if in_place and batches.centre.size == 0 else n_rows
+
+
+def targets_room(targets: Rows, n_blocks: int, b: Array) -> Array:
+    """Room for the targets of blocks, each as `block.targets_scratch`."""
+    if targets.item.dtype.kind in "iu":
+        return np.empty((n_blocks, ROW_BLOCK), f"i{b.itemsize}")
+    return np.empty((n_blocks, b.size, ROW_BLOCK), b.dtype)
 
 
 @jit_inline
@@ -142,7 +154,7 @@ def prefetch_row(X: Rows, targets: Rows, n: int, n_features: int) -> None:
         prefetch(address + size - 1)  # a row that begins within a line ends in one more
 
 
-@jit_counting_nothing
+@jit_borrowing
 def chunk_gradient(
     c: int,
     batches: Batches,
@@ -207,7 +219,7 @@ def chunk_gradient(
     partial_loss[c] = loss
 
 
-@jit_counting_nothing
+@jit_borrowing
 def update_class(k: int, at: Array, steps: Steps, state: State) -> None:
     """Step at[0] for class k, adding up the chunks."""
     update_bias(k, state.partial_g_b.shape[0], at[0], steps, state)
@@ -276,18 +288,15 @@ def update_run(
             simd.store(simd.fma(w - a, part, a), average + at)
 
 
-@jit_counting_nothing
-def all_steps(
-    run: int,
-    at: Array,
-    batches: Batches,
-    steps: Steps,
-    state: State,
-    scratch: Scratch,
-    batch_loss: Array,
+@jit_callable_borrowing
+def sgd_steps_by_chunk(
+    run: int, batches: Batches, steps: Steps, state: State, scratch: Scratch, batch_loss: Array
 ) -> None:
-    """The steps for all batches; at[0] is the one that tasks work on."""
-    n_classes, partial_loss = state.b.size, state.partial_loss
+    """One step per batch; batch_loss[i] = sum of weight * J in batch i, before its step.
+
+    `scratch` is from `scratch_for`.
+    """
+    n_classes, partial_loss, at = state.b.size, state.partial_loss, scratch.at
     gradient_arguments = (batches, at, steps.weight_scale, state, scratch)
     update_arguments = (at, steps, state)
     for i in range(batch_loss.size):
@@ -302,12 +311,3 @@ def all_steps(
         for c in range(partial_loss.size):
             total += partial_loss[c]
         batch_loss[i] = total
-
-
-@jit_callable
-def sgd_steps_by_chunk(
-    run: int, batches: Batches, steps: Steps, state: State, batch_loss: Array
-) -> None:
-    """One step per batch; batch_loss[i] = sum of weight * J in batch i, before its step."""
-    scratch = scratch_for(batches, state)
-    all_steps(run, np.empty(1, np.int64), batches, steps, state, scratch, batch_loss)

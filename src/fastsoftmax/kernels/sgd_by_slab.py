@@ -16,13 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from fastsoftmax.kernels import simd
-from fastsoftmax.kernels._jit import jit_callable, jit_counting_nothing, jit_inline
+from fastsoftmax.kernels._jit import jit_borrowing, jit_callable_borrowing, jit_inline
 from fastsoftmax.kernels.block import (
     add_row_sums,
-    lies_ready,
     load_targets,
     residuals,
-    targets_blocks,
 )
 from fastsoftmax.kernels.blocks import A_GROUP, ROW_BLOCK, ceil_div
 from fastsoftmax.kernels.memory import (
@@ -47,7 +45,15 @@ from fastsoftmax.kernels.products import (
     tile_width,
     transposed_size,
 )
-from fastsoftmax.kernels.sgd import Batches, State, Steps, update_bias, update_run
+from fastsoftmax.kernels.sgd import (
+    Batches,
+    State,
+    Steps,
+    loaded_rows,
+    targets_room,
+    update_bias,
+    update_run,
+)
 from fastsoftmax.kernels.simd import address_of
 from fastsoftmax.kernels.targets import weight_of
 from fastsoftmax.kernels.tile import MAX_ROWS, TILE_BYTES, multiply_add
@@ -60,6 +66,7 @@ SERIAL_RESIDUALS = 4096
 class Slabs(NamedTuple):
     """Room for a batch of M blocks of rows and S slabs of features."""
 
+    at: Array  # (1,), the batch that tasks work on
     rows: Array  # (3, M * ROW_BLOCK), the addresses of the rows of batch i in rows[i % 3]
     loaded: Array  # (M * ROW_BLOCK, D), or (0, D) where rows can be read where they lie
     X_T: Array  # (S, as `transposed_scratch`)
@@ -70,20 +77,20 @@ class Slabs(NamedTuple):
     tail_rows: Array  # (M * ROW_BLOCK,), where each row is in it
     weights: Array  # (M, ROW_BLOCK)
     losses: Array  # (M, ROW_BLOCK)
-    targets: Array  # (M, as `targets_blocks`)
+    targets: Array  # (M, as `targets_scratch`)
 
 
-@jit_inline
 def slabs_for(batches: Batches, state: State) -> Slabs:
-    """Allocated once for many batches."""
-    in_place = batches.centre.size == 0 and lies_ready(batches.X, state.b)
+    """Room for batches like these."""
     b, n_features, width = state.b, state.n_features, batches.cut
     M, S = ceil_div(batches.batch_size, ROW_BLOCK), ceil_div(n_features, width)
-    tile, lanes = tile_width(b), VECTOR_BYTES // item_bytes(b)
+    size = b.itemsize
+    tile, lanes = TILE_BYTES // size, VECTOR_BYTES // size
     return Slabs(
+        np.zeros(1, np.int64),
         np.zeros((3, M * ROW_BLOCK), np.int64),
-        np.empty((0 if in_place else M * ROW_BLOCK, n_features), b.dtype),
-        np.empty((S, transposed_size(width, b)), b.dtype),
+        np.empty((loaded_rows(batches, b, M * ROW_BLOCK), n_features), b.dtype),
+        np.empty((S, transposed_size(width, size)), b.dtype),
         np.empty((S, M, b.size, ROW_BLOCK), b.dtype),
         np.empty((M, b.size, ROW_BLOCK), b.dtype),
         np.zeros((S, MAX_ROWS * (tile + lanes)), b.dtype),
@@ -91,7 +98,7 @@ def slabs_for(batches: Batches, state: State) -> Slabs:
         np.arange(M * ROW_BLOCK) * TILE_BYTES,
         np.empty((M, ROW_BLOCK), b.dtype),
         np.empty((M, ROW_BLOCK), b.dtype),
-        targets_blocks(batches.targets, M, b.size, b),
+        targets_room(batches.targets, M, b),
     )
 
 
@@ -101,7 +108,7 @@ def rows_of(i: int, slabs: Slabs) -> int:
     return address_of(slabs.rows) + i % 3 * slabs.rows.shape[1] * 8
 
 
-@jit_counting_nothing
+@jit_borrowing
 def find_batch(i: int, batches: Batches, slabs: Slabs) -> None:
     """The addresses of the rows of batch i; the last goes on to the end of its block."""
     X, order, loaded = batches.X, batches.order, slabs.loaded
@@ -116,7 +123,7 @@ def find_batch(i: int, batches: Batches, slabs: Slabs) -> None:
             rows[r] = X.address + order[start + place] * X.row_stride
 
 
-@jit_counting_nothing
+@jit_borrowing
 def slab_step(
     s: int, at: Array, batches: Batches, steps: Steps, state: State, slabs: Slabs
 ) -> None:
@@ -222,7 +229,7 @@ def logits_of_slab(s: int, i: int, batches: Batches, state: State, slabs: Slabs)
         )
 
 
-@jit_counting_nothing
+@jit_borrowing
 def load_slab(
     first: int, n_rows: int, start: int, stop: int, rows: int, batches: Batches, item: Array
 ) -> None:
@@ -239,7 +246,7 @@ def load_slab(
             load_row(X_slab, order[first + r], stop - start, item, load_address(rows, r) + target)
 
 
-@jit_counting_nothing
+@jit_borrowing
 def block_residuals(
     m: int, at: Array, batches: Batches, weight_scale: float, state: State, slabs: Slabs
 ) -> None:
@@ -278,48 +285,31 @@ def block_residuals(
     add_row_sums(Z_T, partial_g_b[m])
 
 
-@jit_counting_nothing
-def all_steps(
-    run: int,
-    at: Array,
-    batches: Batches,
-    steps: Steps,
-    state: State,
-    slabs: Slabs,
-    batch_loss: Array,
+@jit_callable_borrowing
+def sgd_steps_by_slab(
+    run: int, batches: Batches, steps: Steps, state: State, slabs: Slabs, batch_loss: Array
 ) -> None:
-    """The steps for all batches; at[0] is the one that tasks work on."""
-    batch_size, n_classes, partial_loss = batches.batch_size, state.b.size, state.partial_loss
-    n_slabs = slabs.shares.shape[0]
+    """As `sgd_steps_by_chunk`, to rounding; `slabs` is from `slabs_for`."""
+    batch_size, n_classes, at = batches.batch_size, state.b.size, slabs.at
+    n_slabs, partial_loss = slabs.shares.shape[0], state.partial_loss
     slab_arguments = (at, batches, steps, state, slabs)
     block_arguments = (at, batches, steps.weight_scale, state, slabs)
-    at[0] = -1
     find_batch(0, batches, slabs)
-    find_batch(1, batches, slabs)
-    for_each(run, n_slabs, slab_step, slab_arguments)
-    for i in range(batch_loss.size):
+    for i in range(-1, batch_loss.size):
         at[0] = i
-        n_rows = min(batch_size, batches.order.size - i * batch_size)
-        n_blocks = ceil_div(n_rows, ROW_BLOCK)
-        if n_rows * n_classes > SERIAL_RESIDUALS:
-            for_each(run, n_blocks, block_residuals, block_arguments)
-        else:
+        if i >= 0:
+            n_rows = min(batch_size, batches.order.size - i * batch_size)
+            n_blocks = ceil_div(n_rows, ROW_BLOCK)
+            if n_rows * n_classes > SERIAL_RESIDUALS:
+                for_each(run, n_blocks, block_residuals, block_arguments)
+            else:
+                for m in range(n_blocks):
+                    block_residuals(m, at, batches, steps.weight_scale, state, slabs)
+            total = 0.0
             for m in range(n_blocks):
-                block_residuals(m, at, batches, steps.weight_scale, state, slabs)
-        total = 0.0
-        for m in range(n_blocks):
-            total += partial_loss[m]
-        batch_loss[i] = total
-        for k in range(n_classes):
-            update_bias(k, n_blocks, i, steps, state)
+                total += partial_loss[m]
+            batch_loss[i] = total
+            for k in range(n_classes):
+                update_bias(k, n_blocks, i, steps, state)
         find_batch(i + 2, batches, slabs)
         for_each(run, n_slabs, slab_step, slab_arguments)
-
-
-@jit_callable
-def sgd_steps_by_slab(
-    run: int, batches: Batches, steps: Steps, state: State, batch_loss: Array
-) -> None:
-    """As `sgd_steps_by_chunk`, to rounding."""
-    slabs = slabs_for(batches, state)
-    all_steps(run, np.empty(1, np.int64), batches, steps, state, slabs, batch_loss)

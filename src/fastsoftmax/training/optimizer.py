@@ -16,8 +16,8 @@ import numpy.typing as npt
 from fastsoftmax import validation as check
 from fastsoftmax.kernels.blocks import ROW_BLOCK, ceil_div, sgd_chunk_rows, sgd_slab_width
 from fastsoftmax.kernels.products import packed_features, packed_places, padded
-from fastsoftmax.kernels.sgd import Batches, State, Steps, sgd_steps_by_chunk
-from fastsoftmax.kernels.sgd_by_slab import sgd_steps_by_slab
+from fastsoftmax.kernels.sgd import Batches, State, Steps, scratch_for, sgd_steps_by_chunk
+from fastsoftmax.kernels.sgd_by_slab import sgd_steps_by_slab, slabs_for
 from fastsoftmax.threads import launch, threads_in_use
 from fastsoftmax.training.columns import Scaling
 from fastsoftmax.training.data import Samples
@@ -56,15 +56,15 @@ class Optimizer:
         size = n_classes * packed_features(n_features)
         self._flops = 4.0 * batch_size * n_features * n_classes
         sizes = batch_size, n_features, n_classes, dtype.itemsize
+        self._kernel: Callable[..., None] = sgd_steps_by_slab
+        self._room_for: Callable[[Batches, State], Any] = slabs_for
         self._cut = sgd_slab_width(*sizes)
-        self._kernel, n_partials, n_gradients = (
-            sgd_steps_by_slab,
-            ceil_div(batch_size, ROW_BLOCK),
-            0,
-        )
-        self._n_tasks = ceil_div(n_features, self._cut) if self._cut else 0
-        if self._cut == 0:
-            self._kernel, self._cut = sgd_steps_by_chunk, sgd_chunk_rows(*sizes)
+        n_partials, n_gradients = ceil_div(batch_size, ROW_BLOCK), 0
+        if self._cut:
+            self._n_tasks = ceil_div(n_features, self._cut)
+        else:
+            self._kernel, self._room_for = sgd_steps_by_chunk, scratch_for
+            self._cut = sgd_chunk_rows(*sizes)
             self._n_tasks = n_partials = n_gradients = ceil_div(batch_size, self._cut)
         self._pace: dict[bool, float] = {}  # batches a second, in parallel and not
         self._calls = 0
@@ -162,7 +162,7 @@ class Optimizer:
         per_call = ceil_div(int(_FIRST_CALL_FLOPS), int(self._flops) + 1)
         rows = check.as_rows(X), check.target_rows(targets), check.as_column(weight)
         scale = scaling.like(X)
-        done = 0
+        done, room = 0, None
         while done < n_batches:
             part = slice(done, min(done + per_call, n_batches))
             visited = order[part.start * self.batch_size : part.stop * self.batch_size]
@@ -179,7 +179,10 @@ class Optimizer:
             )
             parallel = self._in_parallel()
             started = time.perf_counter()
-            launch(self._kernel, batches, steps, self._state, losses[part], parallel=parallel)
+            if room is None:
+                room = self._room_for(batches, self._state)
+            arguments = batches, steps, self._state, room, losses[part]
+            launch(self._kernel, *arguments, parallel=parallel)
             pace = (part.stop - part.start) / (time.perf_counter() - started)
             # a busy neighbour can only slow a call down, so that the faster of the last ones counts
             self._pace[parallel] = max(pace, 0.8 * self._pace.get(parallel, 0))
