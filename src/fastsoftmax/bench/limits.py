@@ -26,9 +26,10 @@ def limits(threads: int, dtype: str) -> dict[str, float]:
     A = np.zeros((threads, MAX_ROWS * _TERMS), dtype)
     B = np.zeros((threads, width * _TERMS), dtype)
     C = np.zeros((threads, width * MAX_ROWS), dtype)
+    rows = np.arange(_TERMS) * TILE_BYTES
     with num_threads(threads):
         reading = _best_seconds(ceilings.read, data, sums)
-        multiplying = _best_seconds(ceilings.multiply, A, B, _TERMS, _REPEATS, C)
+        multiplying = _best_seconds(ceilings.multiply, A, B, rows, _REPEATS, C)
     operations = 2 * threads * _REPEATS * _TERMS * MAX_ROWS * width
     return {"bytes": data.nbytes / reading, "flops": operations / multiplying}
 

@@ -12,7 +12,7 @@ from fastsoftmax import validation as check
 from fastsoftmax.kernels import fused
 from fastsoftmax.kernels import predict as predictors
 from fastsoftmax.kernels.blocks import ROW_BLOCK, SLAB_ROWS, n_chunks, partials_fit
-from fastsoftmax.kernels.products import packed_features, padded
+from fastsoftmax.kernels.packing import packed_features, padded
 from fastsoftmax.threads import launch
 
 Array = npt.NDArray[Any]

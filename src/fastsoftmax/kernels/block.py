@@ -15,6 +15,7 @@ from fastsoftmax.kernels import row, simd
 from fastsoftmax.kernels._jit import jit, jit_inline, overload
 from fastsoftmax.kernels.blocks import ROW_BLOCK
 from fastsoftmax.kernels.layout import RowPerLane
+from fastsoftmax.kernels.logits import logits
 from fastsoftmax.kernels.memory import (
     CACHE_LINE,
     Array,
@@ -25,7 +26,6 @@ from fastsoftmax.kernels.memory import (
     prefetch,
     store_item,
 )
-from fastsoftmax.kernels.products import logits
 from fastsoftmax.kernels.simd import address_of
 from fastsoftmax.kernels.targets import weight_of
 from fastsoftmax.kernels.transpose import transpose_rows, transpose_rows_back

@@ -7,7 +7,6 @@ from fastsoftmax.kernels._jit import jit, jit_callable
 from fastsoftmax.kernels.blocks import A_GROUP
 from fastsoftmax.kernels.memory import CACHE_LINE, Array, item_bytes
 from fastsoftmax.kernels.parallel import for_each
-from fastsoftmax.kernels.products import TILE_ROWS
 from fastsoftmax.kernels.simd import address_of
 from fastsoftmax.kernels.tile import MAX_ROWS, TILE_BYTES, multiply_add
 from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
@@ -44,7 +43,7 @@ def _sum_piece(data: Array) -> float:
 
 
 @jit
-def multiply_piece(c: int, A: Array, B: Array, n_terms: int, repeats: int, C: Array) -> None:
+def multiply_piece(c: int, A: Array, B: Array, rows: Array, repeats: int, C: Array) -> None:
     """One thread's share."""
     for _ in range(repeats):
         multiply_add(
@@ -53,21 +52,19 @@ def multiply_piece(c: int, A: Array, B: Array, n_terms: int, repeats: int, C: Ar
             address_of(A[c]),
             MAX_ROWS * A_GROUP * item_bytes(A),
             address_of(B[c]),
-            address_of(TILE_ROWS),
+            address_of(rows),
             address_of(C[c]),
             TILE_BYTES,
-            n_terms,
+            rows.size,
             address_of(B[c]),
             CACHE_LINE,
         )
 
 
 @jit_callable
-def multiply(run: int, A: Array, B: Array, n_terms: int, repeats: int, C: Array) -> None:
-    """C[c] += A[c]' B[c], `repeats` times, one c per thread: operands stay in cache."""
-    for_each(
-        run,
-        C.shape[0],
-        multiply_piece,
-        (A, B, n_terms, repeats, C),
-    )
+def multiply(run: int, A: Array, B: Array, rows: Array, repeats: int, C: Array) -> None:
+    """C[c] += A[c]' B[c], `repeats` times, one c per thread: operands stay in cache.
+
+    `rows` tells where in B[c] each row begins, in bytes.
+    """
+    for_each(run, C.shape[0], multiply_piece, (A, B, rows, repeats, C))

@@ -39,6 +39,8 @@ from fastsoftmax.kernels.blocks import (
     ceil_div,
     chunk_rows,
 )
+from fastsoftmax.kernels.gradient import add_gradient, tail_size
+from fastsoftmax.kernels.logits import logits, transposed_scratch
 from fastsoftmax.kernels.memory import (
     CACHE_LINE,
     Array,
@@ -48,17 +50,8 @@ from fastsoftmax.kernels.memory import (
     load_rows,
     skip_columns,
 )
+from fastsoftmax.kernels.packing import class_tiles, first_class, pack_weights, tile_width
 from fastsoftmax.kernels.parallel import for_each
-from fastsoftmax.kernels.products import (
-    add_gradient,
-    class_tiles,
-    first_class,
-    logits,
-    pack_weights,
-    tail_size,
-    tile_width,
-    transposed_scratch,
-)
 from fastsoftmax.kernels.simd import address_of, store
 from fastsoftmax.kernels.tile import TILE_BYTES, multiply_add
 from fastsoftmax.kernels.vector_ir import VECTOR_BYTES

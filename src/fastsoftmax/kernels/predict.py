@@ -21,9 +21,10 @@ from fastsoftmax.kernels.block import (
     store_block,
 )
 from fastsoftmax.kernels.blocks import ROW_BLOCK, chunk_rows
+from fastsoftmax.kernels.logits import transposed_scratch
 from fastsoftmax.kernels.memory import Array, Rows, store_item
+from fastsoftmax.kernels.packing import pack_weights
 from fastsoftmax.kernels.parallel import for_each
-from fastsoftmax.kernels.products import pack_weights, transposed_scratch
 from fastsoftmax.kernels.simd import address_of, store
 from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
 

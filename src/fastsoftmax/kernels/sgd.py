@@ -22,6 +22,8 @@ from fastsoftmax.kernels.block import (
     residuals,
 )
 from fastsoftmax.kernels.blocks import A_GROUP, ROW_BLOCK
+from fastsoftmax.kernels.gradient import add_gradient, tail_size
+from fastsoftmax.kernels.logits import logits, transposed_size
 from fastsoftmax.kernels.memory import (
     CACHE_LINE,
     Array,
@@ -31,14 +33,8 @@ from fastsoftmax.kernels.memory import (
     load_scaled_row,
     prefetch,
 )
+from fastsoftmax.kernels.packing import packed_row
 from fastsoftmax.kernels.parallel import for_each
-from fastsoftmax.kernels.products import (
-    add_gradient,
-    logits,
-    packed_row,
-    tail_size,
-    transposed_size,
-)
 from fastsoftmax.kernels.simd import address_of
 from fastsoftmax.kernels.targets import weight_of
 from fastsoftmax.kernels.vector_ir import VECTOR_BYTES

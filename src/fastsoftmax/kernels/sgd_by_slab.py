@@ -23,6 +23,8 @@ from fastsoftmax.kernels.block import (
     residuals,
 )
 from fastsoftmax.kernels.blocks import A_GROUP, ROW_BLOCK, ceil_div
+from fastsoftmax.kernels.gradient import last_columns, skipped_columns
+from fastsoftmax.kernels.logits import add_logits, as_dots, transposed_size
 from fastsoftmax.kernels.memory import (
     CACHE_LINE,
     Array,
@@ -33,18 +35,8 @@ from fastsoftmax.kernels.memory import (
     prefetch,
     skip_columns,
 )
+from fastsoftmax.kernels.packing import class_tiles, first_class, packed_tile, tile_width
 from fastsoftmax.kernels.parallel import for_each
-from fastsoftmax.kernels.products import (
-    add_logits,
-    as_dots,
-    class_tiles,
-    first_class,
-    last_columns,
-    packed_tile,
-    skipped_columns,
-    tile_width,
-    transposed_size,
-)
 from fastsoftmax.kernels.sgd import (
     Batches,
     State,
