@@ -16,12 +16,19 @@ from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
 
 assert VECTOR_BYTES == int(sys.argv[1]), VECTOR_BYTES
 random = np.random.default_rng(0)
-for N, D, K in ((130, 37, 7), (65, 5, 33), (3, 1, 1), (70, 300, 2)):
+for N, D, K in ((130, 37, 7), (65, 5, 33), (3, 1, 1), (70, 301, 2), (70, 130, 8)):
     X, W, b = random.normal(size=(N, D)), random.normal(size=(D, K)), random.normal(size=K)
     y = random.integers(0, K, N)
     want = reference.loss_and_gradient(X, y, W, b)
     for got, expected in zip(fs.loss_and_gradient(X, y, W, b), want):
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-13)
+    narrow = [array.astype(np.float32) for array in (X, W, b)]
+    for got, expected in zip(fs.loss_and_gradient(narrow[0], y, *narrow[1:]), want):
+        np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-6)
+    # one step on all rows, cut by slabs of features where there are enough
+    model = fs.fit_sgd(X, y, classes=range(K), batch_size=N, epochs=1, learning_rate=0.5,
+                       standardize=False, l2=0, init=fs.SoftmaxModel(W, b, range(K))).model
+    np.testing.assert_allclose(model.W, W - 0.5 * want[1], rtol=1e-12, atol=1e-13)
     Z = X @ W + b
     np.testing.assert_allclose(fs.predict_proba(X, W, b), reference.softmax(Z), atol=1e-13)
     wide = np.tile(Z, 500 // K + 1)[:, :-1]  # beyond what is transposed

@@ -174,6 +174,7 @@ def logits_of_block(
     rows = rows_table()
     find_rows(X, first, n_rows, scratch, rows)
     logits(rows, n_rows, scratch.shape[1], W_tiles, b, X_T, Z_T, ROW_BLOCK)
+    rows[0] = 0  # keeps the table alive up to here: an address alone would not
     return all_finite(Z_T)
 
 
