@@ -75,6 +75,7 @@ _HELPER = {
     "nogil": True,
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
+    "_nrt": True,  # said, or else a helper takes it from whoever calls it first
 }
 
 
@@ -87,8 +88,9 @@ def jit_borrowing(function: Function) -> Function:
     """As `jit`, for a helper that makes no array: it counts no references to those it gets.
 
     Counts are locked instructions, which wait for the loads before them, and for other threads'.
+    What it calls must be inlined or return no array: a reference returned is never given back.
     """
-    return numba.njit(**_HELPER, _nrt=False)(function)
+    return numba.njit(**{**_HELPER, "_nrt": False})(function)
 
 
 def jit_inline(function: Function) -> Function:

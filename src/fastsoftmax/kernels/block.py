@@ -118,7 +118,7 @@ def _load_targets(targets, r, n, block):  # type: ignore[no-untyped-def]
     return weights
 
 
-@overload(lanes_of_targets)
+@overload(lanes_of_targets, inline="always")
 def _lanes_of_targets(block, group):  # type: ignore[no-untyped-def]
     if block.ndim == 1:
         return lambda block, group: simd.load(block, address_of(block) + group * VECTOR_BYTES)

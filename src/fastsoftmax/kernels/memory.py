@@ -18,7 +18,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastsoftmax.kernels import simd
-from fastsoftmax.kernels._jit import jit
+from fastsoftmax.kernels._jit import jit, jit_inline
 from fastsoftmax.kernels.vector_ir import VECTOR_BYTES, pointer
 
 Array = npt.NDArray[Any]
@@ -99,7 +99,7 @@ def emit_prefetch(builder: ir.IRBuilder, address: Any) -> None:
     builder.call(function, [builder.inttoptr(address, byte), read, locality, data])
 
 
-@jit
+@jit_inline
 def skip_columns(X: Rows, d: int) -> Rows:
     """X[:, d:]."""
     return Rows(X.item, X.address + d * X.column_stride, X.row_stride, X.column_stride)

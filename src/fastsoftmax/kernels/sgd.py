@@ -134,8 +134,8 @@ def loaded_rows(batches: Batches, b: Array, n_rows: int) -> int:
 def targets_room(targets: Rows, n_blocks: int, b: Array) -> Array:
     """Room for the targets of blocks, each as `block.targets_scratch`."""
     if targets.item.dtype.kind in "iu":
-        return np.empty((n_blocks, ROW_BLOCK), f"i{b.itemsize}")
-    return np.empty((n_blocks, b.size, ROW_BLOCK), b.dtype)
+        return np.zeros((n_blocks, ROW_BLOCK), f"i{b.itemsize}")
+    return np.zeros((n_blocks, b.size, ROW_BLOCK), b.dtype)
 
 
 @jit_inline
