@@ -17,7 +17,7 @@ ROW_BLOCK = 64
 A_GROUP = ROW_BLOCK
 
 # Features whose transposed rows stay in the first-level cache between two tiles. In turns, 64, 128
-# and 256 took 11.4, 11.0 and 14.4 ms on 200000x384x2, 31.5, 31.2, 32.0 on 60000x1024x20.
+# and 256 took 10.1, 10.9 and 14.4 ms on 200000x384x2, 31.5, 31.2, 32.0 on 60000x1024x20.
 FEATURE_BLOCK = 128
 
 # With at least so many features for each class, logits are dot products along the features; with
