@@ -139,9 +139,8 @@ def targets_room(targets: Rows, n_blocks: int, b: Array) -> Array:
 
 
 @jit_inline
-def prefetch_row(X: Rows, targets: Rows, n: int, n_features: int) -> None:
-    """Ask for row n, if it is contiguous, and its target."""
-    prefetch(targets.address + n * targets.row_stride)
+def prefetch_row(X: Rows, n: int, n_features: int) -> None:
+    """Ask for row n, if it is contiguous."""
     if X.column_stride == item_bytes(X.item):
         address = X.address + n * X.row_stride
         size = n_features * item_bytes(X.item)
@@ -192,7 +191,8 @@ def chunk_gradient(
                 else:
                     load_row(X, n, n_features, b, rows[r])
             if ahead + r < order.size:
-                prefetch_row(X, targets, order[ahead + r], n_features)
+                prefetch(targets.address + order[ahead + r] * targets.row_stride)
+                prefetch_row(X, order[ahead + r], n_features)
         weights[count:] = 0
         rows[count:] = rows[count - 1]
         logits(rows, count, n_features, state.W, b, X_T, Z_T, 0)

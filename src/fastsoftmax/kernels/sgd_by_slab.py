@@ -26,7 +26,6 @@ from fastsoftmax.kernels.blocks import A_GROUP, ROW_BLOCK, ceil_div
 from fastsoftmax.kernels.gradient import last_columns, skipped_columns
 from fastsoftmax.kernels.logits import add_logits, as_dots, transposed_size
 from fastsoftmax.kernels.memory import (
-    CACHE_LINE,
     Array,
     item_bytes,
     load_address,
@@ -42,6 +41,7 @@ from fastsoftmax.kernels.sgd import (
     State,
     Steps,
     loaded_rows,
+    prefetch_row,
     targets_room,
     update_bias,
     update_run,
@@ -192,13 +192,10 @@ def logits_of_slab(s: int, i: int, batches: Batches, state: State, slabs: Slabs)
     if not in_place:
         load_slab(first, n_rows, start, stop, rows, batches, b)
     while_dotting = in_place and as_dots(stop - start, n_classes)
-    if X.column_stride == item_bytes(X.item) and not while_dotting:
+    if not while_dotting:
         # rows wanted next lie anywhere, where no hardware looks ahead
         for r in range(n_next):
-            line = X.address + order[first + batch_size + r] * X.row_stride
-            for d in range(start * item_bytes(X.item), stop * item_bytes(X.item), CACHE_LINE):
-                prefetch(line + d)
-            prefetch(line + stop * item_bytes(X.item) - 1)
+            prefetch_row(skip_columns(X, start), order[first + batch_size + r], stop - start)
     blocks = ceil_div(batch_size, ROW_BLOCK)
     shares = address_of(slabs.shares) + s * blocks * n_classes * ROW_BLOCK * size
     X_T = address_of(slabs.X_T) + s * slabs.X_T.shape[1] * size
