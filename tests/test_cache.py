@@ -20,7 +20,7 @@ PACKAGE = Path(find_spec("fastsoftmax").origin).parent
 WORK = """
 import numpy as np
 import fastsoftmax as fs
-from fastsoftmax.kernels import rowwise
+from fastsoftmax.kernels.passes import rowwise
 fs.set_num_threads(2)
 P = np.arange(6000.0).reshape(-1, 3)
 assert (fs.decide(P, [1, 1, 1]) == 2).all()
@@ -95,7 +95,7 @@ def test_a_change_to_any_kernel_compiles_anew(run_program, cache, tmp_path):
     environment = {**cache, "PYTHONPATH": copy.parent}
     assert run_program(WORK, **environment) == MISS
     assert run_program(WORK, **environment) == HIT
-    with (copy / "kernels" / "row.py").open("a") as file:
+    with (copy / "kernels" / "rows" / "row.py").open("a") as file:
         file.write("# changed\n")
     assert run_program(WORK, **environment) == MISS
 
@@ -227,7 +227,8 @@ import sys
 import numpy as np
 import numba
 import fastsoftmax as fs
-from fastsoftmax.kernels import columns, fused, parallel, predict, rowwise, sgd, sgd_by_slab
+from fastsoftmax.kernels.passes import columns, fused, predict, rowwise, sgd, sgd_by_slab
+from fastsoftmax.kernels.compile import parallel
 from every_call import every_call
 
 dtypes = eval(sys.argv[1])

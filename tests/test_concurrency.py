@@ -100,7 +100,7 @@ import threading
 import numpy as np
 import fastsoftmax as fs
 from fastsoftmax import threads
-from fastsoftmax.kernels.parallel import in_parallel, one_by_one
+from fastsoftmax.kernels.compile.parallel import in_parallel, one_by_one
 
 seen = []
 probe = lambda run: seen.append({in_parallel(): "parallel", one_by_one(): "serial"}[run])
@@ -173,7 +173,7 @@ for _ in range(3):
         threads.launch(fail)
     except RuntimeError:
         pass
-from fastsoftmax.kernels.parallel import in_parallel
+from fastsoftmax.kernels.compile.parallel import in_parallel
 seen = []
 threads.launch(lambda run: seen.append(run == in_parallel()))
 assert seen == [True]

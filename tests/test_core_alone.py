@@ -23,6 +23,9 @@ LAYERS = [
     {"training"},
 ]
 
+# Likewise in kernels/, but that rooms of one floor know nothing of each other.
+ROOMS = [{"compile"}, {"vectors"}, {"rows", "tiles"}, {"products"}, {"passes"}]
+
 
 def run(program, *arguments):
     """What a Python program prints, in a process of its own where warnings are errors."""
@@ -125,6 +128,26 @@ def test_layers_import_downwards(layer):
     for module in LAYERS[layer]:
         for path in files_of(module):
             assert own_modules(path) <= below, path
+
+
+def rooms(path):
+    """The rooms of kernels/ that a file imports from."""
+    parts = [name.split(".") for name in imports(path)]
+    return {name[2] for name in parts if name[:2] == ["fastsoftmax", "kernels"] and len(name) > 2}
+
+
+@pytest.mark.parametrize("floor", range(len(ROOMS)))
+def test_rooms_of_kernels_import_downwards(floor):
+    below = set().union(*ROOMS[:floor])
+    for room in ROOMS[floor]:
+        for path in files_of(f"kernels/{room}"):
+            assert rooms(path) <= below | {room}, path
+
+
+def test_every_kernel_module_is_in_a_room():
+    folders = {path.parent for path in files_of("kernels")} - {PACKAGE / "kernels"}
+    assert folders == {PACKAGE / "kernels" / room for room in set().union(*ROOMS)}
+    assert [path.name for path in (PACKAGE / "kernels").glob("*.py")] == ["__init__.py"]
 
 
 def test_kernels_hold_every_compiled_function():

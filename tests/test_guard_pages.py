@@ -45,7 +45,7 @@ import numpy as np
 import fastsoftmax as fs
 from fastsoftmax import reference, validation
 from fastsoftmax.functional import decisions, linear, rows
-from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 from fastsoftmax.training import columns, optimizer
 from guarded import Guard, GuardedNumpy
 

@@ -159,7 +159,7 @@ def test_large_gradients(problem, N, D, K, soft):
 
 
 def test_on_both_sides_of_what_counts_as_large(problem):
-    from fastsoftmax.kernels.blocks import partials_fit
+    from fastsoftmax.kernels.tiles.sizes import partials_fit
 
     shapes = [(512, 256), (513, 256), (512, 257), (131072, 1), (131073, 1)]
     assert [partials_fit(D, K, 8) for D, K in shapes] == [True, False, False, True, False]

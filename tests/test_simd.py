@@ -9,7 +9,7 @@ import numba
 import numpy as np
 import pytest
 
-from fastsoftmax.kernels import simd, vector_ir
+from fastsoftmax.kernels.vectors import simd, vector_ir
 
 # (dtype, lanes): 16, 32 and 64 bytes, and one lane
 WIDTHS = [(np.float32, n) for n in (1, 4, 8, 16)] + [(np.float64, n) for n in (1, 2, 4, 8)]
@@ -153,7 +153,7 @@ def test_partial_loads_and_stores_touch_nothing_else(dtype):
 
 
 def test_vectors_are_as_wide_as_numba_is_told_to_make_them(tmp_path):
-    code = "from fastsoftmax.kernels import vector_ir; print(vector_ir.VECTOR_BYTES)"
+    code = "from fastsoftmax.kernels.vectors import vector_ir; print(vector_ir.VECTOR_BYTES)"
     for features, width in (("+sse2", "16"), ("+avx,+avx2,+fma", "32"), ("+avx512f", "64")):
         environment = {
             **os.environ,

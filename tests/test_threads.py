@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastsoftmax as fs
-from fastsoftmax.kernels.parallel import one_by_one
+from fastsoftmax.kernels.compile.parallel import one_by_one
 from fastsoftmax.threads import launch
 
 LIMIT = numba.config.NUMBA_NUM_THREADS

@@ -7,7 +7,7 @@ import pytest
 
 import fastsoftmax as fs
 from fastsoftmax import reference
-from fastsoftmax.kernels.blocks import sgd_slab_width
+from fastsoftmax.kernels.tiles.sizes import sgd_slab_width
 from fastsoftmax.training import optimizer
 from fastsoftmax.training.optimizer import Optimizer
 

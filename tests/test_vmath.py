@@ -3,7 +3,7 @@ import numba
 import numpy as np
 import pytest
 
-from fastsoftmax.kernels import simd, vector_ir, vmath
+from fastsoftmax.kernels.vectors import simd, vector_ir, vmath
 
 DTYPES = (np.float32, np.float64)
 LARGEST_ERROR = 1.5  # ulp

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import fastsoftmax as fs
 from fastsoftmax import reference
-from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 
 assert VECTOR_BYTES == int(sys.argv[1]), VECTOR_BYTES
 random = np.random.default_rng(0)

@@ -10,8 +10,8 @@ import numpy as np
 
 from fastsoftmax import layers
 from fastsoftmax._version import __version__
-from fastsoftmax.kernels import _cache
-from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+from fastsoftmax.kernels.compile import cache
+from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 from fastsoftmax.threads import threads_in_use
 
 
@@ -74,12 +74,12 @@ def diagnose() -> Diagnosis:
         numpy=np.__version__,
         numba=numba.__version__,
         platform=f"{platform.system()} {platform.release()} {platform.machine()}",
-        cpu=_cache.cpu_name(),
+        cpu=cache.cpu_name(),
         simd_bits=8 * VECTOR_BYTES,
         threading_layer=_layer(),
         threads=threads_in_use(),
         max_threads=int(numba.config.NUMBA_NUM_THREADS),
-        cache_folder=_cache.folder() or "none",
+        cache_folder=cache.folder() or "none",
     )
 
 

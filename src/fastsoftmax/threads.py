@@ -10,7 +10,7 @@ from typing import Any
 import numba
 
 from fastsoftmax import layers, limits
-from fastsoftmax.kernels.parallel import in_parallel, one_by_one
+from fastsoftmax.kernels.compile.parallel import in_parallel, one_by_one
 
 _requested: int | None = None
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from fastsoftmax.kernels.memory import Rows
+from fastsoftmax.kernels.vectors.memory import Rows
 
 Array = npt.NDArray[Any]
 

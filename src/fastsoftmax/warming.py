@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from fastsoftmax import functional
 from fastsoftmax import validation as check
-from fastsoftmax.kernels.blocks import MAX_PARTIAL_BYTES, MIN_SHARED_FLOPS
-from fastsoftmax.kernels.rowwise import is_short
+from fastsoftmax.kernels.passes.rowwise import is_short
+from fastsoftmax.kernels.tiles.sizes import MAX_PARTIAL_BYTES, MIN_SHARED_FLOPS
 from fastsoftmax.training import fit_sgd
 
 

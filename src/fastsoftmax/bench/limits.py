@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastsoftmax.kernels import ceilings
-from fastsoftmax.kernels.tile import MAX_ROWS, TILE_BYTES
+from fastsoftmax.kernels.tiles import ceilings
+from fastsoftmax.kernels.tiles.tile import MAX_ROWS, TILE_BYTES
 from fastsoftmax.threads import launch, num_threads
 
 _READ_BYTES = 1 << 28  # more than caches hold

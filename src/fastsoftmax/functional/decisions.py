@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from fastsoftmax import validation as check
 from fastsoftmax.functional.linear import predict
-from fastsoftmax.kernels import rowwise
+from fastsoftmax.kernels.passes import rowwise
 from fastsoftmax.threads import launch
 
 Array = npt.NDArray[Any]

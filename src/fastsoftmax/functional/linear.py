@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
-from fastsoftmax.kernels import fused
-from fastsoftmax.kernels import predict as predictors
-from fastsoftmax.kernels.blocks import ROW_BLOCK, SLAB_ROWS, n_chunks, partials_fit
-from fastsoftmax.kernels.packing import packed_features, padded
+from fastsoftmax.kernels.passes import fused
+from fastsoftmax.kernels.passes import predict as predictors
+from fastsoftmax.kernels.tiles.packing import packed_features, padded
+from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK, SLAB_ROWS, n_chunks, partials_fit
 from fastsoftmax.threads import launch
 
 Array = npt.NDArray[Any]

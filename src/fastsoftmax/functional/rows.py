@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
-from fastsoftmax.kernels import rowwise
+from fastsoftmax.kernels.passes import rowwise
 from fastsoftmax.threads import launch
 
 Array = npt.NDArray[Any]

@@ -3,7 +3,7 @@
 The functions named here can be called from your own `@njit` code; docs/embedding.md shows how.
 """
 
-from fastsoftmax.kernels.embed import (
+from fastsoftmax.kernels.rows.embed import (
     cross_entropy_gradient_row,
     cross_entropy_gradient_rows,
     cross_entropy_row,

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
-from fastsoftmax.kernels.blocks import n_chunks
-from fastsoftmax.kernels.columns import column_moments
+from fastsoftmax.kernels.passes.columns import column_moments
+from fastsoftmax.kernels.tiles.sizes import n_chunks
 from fastsoftmax.threads import launch
 
 Array = npt.NDArray[Any]

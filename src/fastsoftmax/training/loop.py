@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fastsoftmax import functional
 from fastsoftmax import validation as check
-from fastsoftmax.kernels.blocks import ceil_div
+from fastsoftmax.kernels.tiles.sizes import ceil_div
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.training import schedules
 from fastsoftmax.training.columns import Scaling

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
-from fastsoftmax.kernels.blocks import ROW_BLOCK, ceil_div, sgd_chunk_rows, sgd_slab_width
-from fastsoftmax.kernels.packing import packed_features, packed_places, padded
-from fastsoftmax.kernels.sgd import Batches, State, Steps, scratch_for, sgd_steps_by_chunk
-from fastsoftmax.kernels.sgd_by_slab import sgd_steps_by_slab, slabs_for
+from fastsoftmax.kernels.passes.sgd import Batches, State, Steps, scratch_for, sgd_steps_by_chunk
+from fastsoftmax.kernels.passes.sgd_by_slab import sgd_steps_by_slab, slabs_for
+from fastsoftmax.kernels.tiles.packing import packed_features, packed_places, padded
+from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK, ceil_div, sgd_chunk_rows, sgd_slab_width
 from fastsoftmax.threads import launch, threads_in_use
 from fastsoftmax.training.columns import Scaling
 from fastsoftmax.training.data import Samples

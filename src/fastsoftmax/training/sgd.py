@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
-from fastsoftmax.kernels.blocks import ceil_div
+from fastsoftmax.kernels.tiles.sizes import ceil_div
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.training import data
 from fastsoftmax.training.columns import Scaling, curvature, moments, no_scaling, standard_scaling

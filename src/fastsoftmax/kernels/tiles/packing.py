@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from fastsoftmax.kernels._jit import jit, jit_also
-from fastsoftmax.kernels.blocks import A_GROUP, FEATURE_BLOCK, ROW_BLOCK, ceil_div
-from fastsoftmax.kernels.memory import Array, Rows, item_bytes, load_item
-from fastsoftmax.kernels.tile import MAX_ROWS, TILE_BYTES
+from fastsoftmax.kernels.compile.jit import jit, jit_also
+from fastsoftmax.kernels.tiles.sizes import A_GROUP, FEATURE_BLOCK, ROW_BLOCK, ceil_div
+from fastsoftmax.kernels.tiles.tile import MAX_ROWS, TILE_BYTES
+from fastsoftmax.kernels.vectors.memory import Array, Rows, item_bytes, load_item
 
 # A table of rows that lie one tile width apart.
 TILE_ROWS = np.arange(max(FEATURE_BLOCK, ROW_BLOCK), dtype=np.int64) * TILE_BYTES

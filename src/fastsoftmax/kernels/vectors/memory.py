@@ -17,9 +17,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastsoftmax.kernels import simd
-from fastsoftmax.kernels._jit import jit, jit_inline
-from fastsoftmax.kernels.vector_ir import VECTOR_BYTES, pointer
+from fastsoftmax.kernels.compile.jit import jit, jit_inline
+from fastsoftmax.kernels.vectors import simd
+from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES, pointer
 
 Array = npt.NDArray[Any]
 

@@ -12,7 +12,7 @@ from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
 
-from fastsoftmax.kernels._cache import keep
+from fastsoftmax.kernels.compile.cache import keep
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastsoftmax.kernels._jit import jit, jit_callable
-from fastsoftmax.kernels.blocks import chunk_rows
-from fastsoftmax.kernels.memory import Array, Rows, item_bytes, load_item
-from fastsoftmax.kernels.parallel import for_each
-from fastsoftmax.kernels.targets import weight_of
+from fastsoftmax.kernels.compile.jit import jit, jit_callable
+from fastsoftmax.kernels.compile.parallel import for_each
+from fastsoftmax.kernels.rows.targets import weight_of
+from fastsoftmax.kernels.tiles.sizes import chunk_rows
+from fastsoftmax.kernels.vectors.memory import Array, Rows, item_bytes, load_item
 
 
 @jit

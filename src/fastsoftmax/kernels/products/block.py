@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from fastsoftmax.kernels import row, simd
-from fastsoftmax.kernels._jit import jit, jit_inline, overload
-from fastsoftmax.kernels.blocks import ROW_BLOCK
-from fastsoftmax.kernels.layout import RowPerLane
-from fastsoftmax.kernels.logits import logits
-from fastsoftmax.kernels.memory import (
+from fastsoftmax.kernels.compile.jit import jit, jit_inline, overload
+from fastsoftmax.kernels.products.logits import logits
+from fastsoftmax.kernels.rows import row
+from fastsoftmax.kernels.rows.lanes import RowPerLane
+from fastsoftmax.kernels.rows.targets import weight_of
+from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK
+from fastsoftmax.kernels.tiles.transpose import transpose_rows, transpose_rows_back
+from fastsoftmax.kernels.vectors import simd
+from fastsoftmax.kernels.vectors.memory import (
     CACHE_LINE,
     Array,
     Rows,
@@ -26,10 +29,8 @@ from fastsoftmax.kernels.memory import (
     prefetch,
     store_item,
 )
-from fastsoftmax.kernels.simd import address_of
-from fastsoftmax.kernels.targets import weight_of
-from fastsoftmax.kernels.transpose import transpose_rows, transpose_rows_back
-from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+from fastsoftmax.kernels.vectors.simd import address_of
+from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 
 
 @jit

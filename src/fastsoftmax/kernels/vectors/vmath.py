@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastsoftmax.kernels import simd
-from fastsoftmax.kernels._jit import jit, jit_inline
+from fastsoftmax.kernels.compile.jit import jit, jit_inline
+from fastsoftmax.kernels.vectors import simd
 
 INVERSE_LN2 = 1.4426950408889634
 _LN2_HIGH = simd.by_type(float.fromhex("0x1.62e4p-1"), float.fromhex("0x1.62e42fefa3p-1"))

@@ -9,10 +9,16 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastsoftmax.kernels import simd, vector_ir
-from fastsoftmax.kernels._jit import jit
-from fastsoftmax.kernels.memory import Array, item_bytes, load_address, load_item, store_item
-from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+from fastsoftmax.kernels.compile.jit import jit
+from fastsoftmax.kernels.vectors import simd, vector_ir
+from fastsoftmax.kernels.vectors.memory import (
+    Array,
+    item_bytes,
+    load_address,
+    load_item,
+    store_item,
+)
+from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 
 _WORD = ir.IntType(64)
 

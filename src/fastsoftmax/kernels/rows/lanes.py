@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from fastsoftmax.kernels import simd
-from fastsoftmax.kernels._jit import overload
-from fastsoftmax.kernels.memory import Array
-from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+from fastsoftmax.kernels.compile.jit import overload
+from fastsoftmax.kernels.vectors import simd
+from fastsoftmax.kernels.vectors.memory import Array
+from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 
 
 class RowPerLane(NamedTuple):

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastsoftmax.kernels import row, simd
-from fastsoftmax.kernels._jit import jit, jit_callable
-from fastsoftmax.kernels.block import (
+from fastsoftmax.kernels.compile.jit import jit, jit_callable
+from fastsoftmax.kernels.compile.parallel import for_each
+from fastsoftmax.kernels.products.block import (
     groups,
     lanes,
     lanes_of_targets,
@@ -25,13 +25,21 @@ from fastsoftmax.kernels.block import (
     store_block,
     targets_scratch,
 )
-from fastsoftmax.kernels.blocks import ROW_BLOCK, ceil_div, chunk_rows, n_chunks
-from fastsoftmax.kernels.layout import ClassPerLane
-from fastsoftmax.kernels.memory import Array, Rows, load_item, load_row, store_item, store_row
-from fastsoftmax.kernels.parallel import for_each
-from fastsoftmax.kernels.simd import address_of
-from fastsoftmax.kernels.targets import row_targets, row_targets_scratch, weight_of
-from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+from fastsoftmax.kernels.rows import row
+from fastsoftmax.kernels.rows.lanes import ClassPerLane
+from fastsoftmax.kernels.rows.targets import row_targets, row_targets_scratch, weight_of
+from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK, ceil_div, chunk_rows, n_chunks
+from fastsoftmax.kernels.vectors import simd
+from fastsoftmax.kernels.vectors.memory import (
+    Array,
+    Rows,
+    load_item,
+    load_row,
+    store_item,
+    store_row,
+)
+from fastsoftmax.kernels.vectors.simd import address_of
+from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 
 # Up to this many vectors' width of classes rows are transposed. In turns on 6 million logits,
 # `_long` took for K = 100, 200, 400, 1000 in float32 2.6, 1.3, 1.0, 0.8 times as long as `_short`

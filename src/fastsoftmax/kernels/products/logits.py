@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastsoftmax.kernels import simd
-from fastsoftmax.kernels._jit import jit_also, jit_inline
-from fastsoftmax.kernels.blocks import (
+from fastsoftmax.kernels.compile.jit import jit_also, jit_inline
+from fastsoftmax.kernels.tiles.dots import DOT_ROWS, MAX_CLASSES, add_dots
+from fastsoftmax.kernels.tiles.packing import TILE_ROWS, class_tiles, first_class, packed_tile
+from fastsoftmax.kernels.tiles.sizes import (
     A_GROUP,
     FEATURE_BLOCK,
     FEATURES_PER_CLASS,
     ROW_BLOCK,
     ceil_div,
 )
-from fastsoftmax.kernels.dots import DOT_ROWS, MAX_CLASSES, add_dots
-from fastsoftmax.kernels.memory import CACHE_LINE, Array, item_bytes, load_address
-from fastsoftmax.kernels.packing import TILE_ROWS, class_tiles, first_class, packed_tile
-from fastsoftmax.kernels.simd import address_of
-from fastsoftmax.kernels.tile import TILE_BYTES, multiply_add
-from fastsoftmax.kernels.transpose import PIECE_BYTES, transpose_rows
-from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+from fastsoftmax.kernels.tiles.tile import TILE_BYTES, multiply_add
+from fastsoftmax.kernels.tiles.transpose import PIECE_BYTES, transpose_rows
+from fastsoftmax.kernels.vectors import simd
+from fastsoftmax.kernels.vectors.memory import CACHE_LINE, Array, item_bytes, load_address
+from fastsoftmax.kernels.vectors.simd import address_of
+from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 
 
 @jit_also

@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, lower_builtin, type_callable
 
-from fastsoftmax.kernels.vector_ir import (
+from fastsoftmax.kernels.vectors.vector_ir import (
     Vector,
     call,
     constant,

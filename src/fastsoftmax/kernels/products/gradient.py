@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from fastsoftmax.kernels import simd
-from fastsoftmax.kernels._jit import jit_also, jit_inline
-from fastsoftmax.kernels.blocks import ROW_BLOCK
-from fastsoftmax.kernels.memory import Array, item_bytes, load_address
-from fastsoftmax.kernels.packing import TILE_ROWS, class_tiles, first_class, padded, tile_width
-from fastsoftmax.kernels.simd import address_of, load_first
-from fastsoftmax.kernels.tile import TILE_BYTES, multiply_add
-from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+from fastsoftmax.kernels.compile.jit import jit_also, jit_inline
+from fastsoftmax.kernels.tiles.packing import (
+    TILE_ROWS,
+    class_tiles,
+    first_class,
+    padded,
+    tile_width,
+)
+from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK
+from fastsoftmax.kernels.tiles.tile import TILE_BYTES, multiply_add
+from fastsoftmax.kernels.vectors import simd
+from fastsoftmax.kernels.vectors.memory import Array, item_bytes, load_address
+from fastsoftmax.kernels.vectors.simd import address_of, load_first
+from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 
 
 @jit_inline

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from fastsoftmax.kernels import simd
-from fastsoftmax.kernels._jit import jit, jit_callable
-from fastsoftmax.kernels.blocks import A_GROUP
-from fastsoftmax.kernels.memory import CACHE_LINE, Array, item_bytes
-from fastsoftmax.kernels.parallel import for_each
-from fastsoftmax.kernels.simd import address_of
-from fastsoftmax.kernels.tile import MAX_ROWS, TILE_BYTES, multiply_add
-from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+from fastsoftmax.kernels.compile.jit import jit, jit_callable
+from fastsoftmax.kernels.compile.parallel import for_each
+from fastsoftmax.kernels.tiles.sizes import A_GROUP
+from fastsoftmax.kernels.tiles.tile import MAX_ROWS, TILE_BYTES, multiply_add
+from fastsoftmax.kernels.vectors import simd
+from fastsoftmax.kernels.vectors.memory import CACHE_LINE, Array, item_bytes
+from fastsoftmax.kernels.vectors.simd import address_of
+from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 
 
 @jit

@@ -21,7 +21,7 @@ from numba.core import cgutils
 from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
-from fastsoftmax.kernels._cache import keep
+from fastsoftmax.kernels.compile.cache import keep
 
 _WORD = ir.IntType(64)
 _TASK = (types.none, (types.intp, types.intp))  # (i, address of the arguments)

@@ -12,11 +12,12 @@ from typing import Any
 from numba import types
 from numba.core.errors import TypingError
 
-from fastsoftmax.kernels import row, simd
-from fastsoftmax.kernels._jit import jit_callable, overload
-from fastsoftmax.kernels.layout import ClassPerLane
-from fastsoftmax.kernels.memory import Array
-from fastsoftmax.kernels.simd import address_of
+from fastsoftmax.kernels.compile.jit import jit_callable, overload
+from fastsoftmax.kernels.rows import row
+from fastsoftmax.kernels.rows.lanes import ClassPerLane
+from fastsoftmax.kernels.vectors import simd
+from fastsoftmax.kernels.vectors.memory import Array
+from fastsoftmax.kernels.vectors.simd import address_of
 
 
 def as_row(z: Array) -> ClassPerLane:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fastsoftmax.kernels import row
-from fastsoftmax.kernels._jit import jit, jit_callable
-from fastsoftmax.kernels.block import (
+from fastsoftmax.kernels.compile.jit import jit, jit_callable
+from fastsoftmax.kernels.compile.parallel import for_each
+from fastsoftmax.kernels.products.block import (
     groups,
     int_lanes,
     lanes,
@@ -20,13 +20,13 @@ from fastsoftmax.kernels.block import (
     rows_scratch,
     store_block,
 )
-from fastsoftmax.kernels.blocks import ROW_BLOCK, chunk_rows
-from fastsoftmax.kernels.logits import transposed_scratch
-from fastsoftmax.kernels.memory import Array, Rows, store_item
-from fastsoftmax.kernels.packing import pack_weights
-from fastsoftmax.kernels.parallel import for_each
-from fastsoftmax.kernels.simd import address_of, store
-from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+from fastsoftmax.kernels.products.logits import transposed_scratch
+from fastsoftmax.kernels.rows import row
+from fastsoftmax.kernels.tiles.packing import pack_weights
+from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK, chunk_rows
+from fastsoftmax.kernels.vectors.memory import Array, Rows, store_item
+from fastsoftmax.kernels.vectors.simd import address_of, store
+from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 
 
 class Problem(NamedTuple):

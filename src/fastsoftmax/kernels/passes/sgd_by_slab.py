@@ -15,28 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastsoftmax.kernels import simd
-from fastsoftmax.kernels._jit import jit_borrowing, jit_callable_borrowing, jit_inline
-from fastsoftmax.kernels.block import (
-    add_row_sums,
-    load_targets,
-    residuals,
-)
-from fastsoftmax.kernels.blocks import A_GROUP, ROW_BLOCK, ceil_div
-from fastsoftmax.kernels.gradient import last_columns, skipped_columns
-from fastsoftmax.kernels.logits import add_logits, as_dots, transposed_size
-from fastsoftmax.kernels.memory import (
-    Array,
-    item_bytes,
-    load_address,
-    load_row,
-    load_scaled_row,
-    prefetch,
-    skip_columns,
-)
-from fastsoftmax.kernels.packing import class_tiles, first_class, packed_tile, tile_width
-from fastsoftmax.kernels.parallel import for_each
-from fastsoftmax.kernels.sgd import (
+from fastsoftmax.kernels.compile.jit import jit_borrowing, jit_callable_borrowing, jit_inline
+from fastsoftmax.kernels.compile.parallel import for_each
+from fastsoftmax.kernels.passes.sgd import (
     Batches,
     State,
     Steps,
@@ -46,10 +27,29 @@ from fastsoftmax.kernels.sgd import (
     update_bias,
     update_run,
 )
-from fastsoftmax.kernels.simd import address_of
-from fastsoftmax.kernels.targets import weight_of
-from fastsoftmax.kernels.tile import MAX_ROWS, TILE_BYTES, multiply_add
-from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+from fastsoftmax.kernels.products.block import (
+    add_row_sums,
+    load_targets,
+    residuals,
+)
+from fastsoftmax.kernels.products.gradient import last_columns, skipped_columns
+from fastsoftmax.kernels.products.logits import add_logits, as_dots, transposed_size
+from fastsoftmax.kernels.rows.targets import weight_of
+from fastsoftmax.kernels.tiles.packing import class_tiles, first_class, packed_tile, tile_width
+from fastsoftmax.kernels.tiles.sizes import A_GROUP, ROW_BLOCK, ceil_div
+from fastsoftmax.kernels.tiles.tile import MAX_ROWS, TILE_BYTES, multiply_add
+from fastsoftmax.kernels.vectors import simd
+from fastsoftmax.kernels.vectors.memory import (
+    Array,
+    item_bytes,
+    load_address,
+    load_row,
+    load_scaled_row,
+    prefetch,
+    skip_columns,
+)
+from fastsoftmax.kernels.vectors.simd import address_of
+from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 
 # Up to this many logits of a batch, one thread makes all residuals.
 SERIAL_RESIDUALS = 4096

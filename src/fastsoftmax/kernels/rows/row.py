@@ -1,6 +1,6 @@
 """The numerics of a row of logits, all of them: every kernel calls these.
 
-z is a `layout.RowPerLane` (several rows at once) or a `layout.ClassPerLane` (one row); m, q and
+z is a `lanes.RowPerLane` (several rows at once) or a `lanes.ClassPerLane` (one row); m, q and
 the like are vectors with a value for each lane's row. With m the largest logit and q the sum of
 exp(z_k - m) over the other classes, log-sum-exp is m + log1p(q): nothing overflows, and where one
 class has nearly all the mass, its log-probability -log1p(q) and its residual keep their relative
@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastsoftmax.kernels import simd, vmath
-from fastsoftmax.kernels._jit import jit, jit_inline
-from fastsoftmax.kernels.layout import (
+from fastsoftmax.kernels.compile.jit import jit, jit_inline
+from fastsoftmax.kernels.rows.lanes import (
     class_numbers,
     load_classes,
     max_of_row,
@@ -22,7 +21,8 @@ from fastsoftmax.kernels.layout import (
     store_classes,
     sum_of_row,
 )
-from fastsoftmax.kernels.targets import target
+from fastsoftmax.kernels.rows.targets import target
+from fastsoftmax.kernels.vectors import simd, vmath
 
 # Terms added in one chain before they join the total, whose own rounding errors are carried
 # along: bounds the error of long rows.

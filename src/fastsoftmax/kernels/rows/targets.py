@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from fastsoftmax.kernels import simd
-from fastsoftmax.kernels._jit import jit, overload
-from fastsoftmax.kernels.layout import ClassPerLane, class_numbers, load_classes
-from fastsoftmax.kernels.memory import Array, Rows, load_item, load_row
-from fastsoftmax.kernels.vector_ir import Vector
+from fastsoftmax.kernels.compile.jit import jit, overload
+from fastsoftmax.kernels.rows.lanes import ClassPerLane, class_numbers, load_classes
+from fastsoftmax.kernels.vectors import simd
+from fastsoftmax.kernels.vectors.memory import Array, Rows, load_item, load_row
+from fastsoftmax.kernels.vectors.vector_ir import Vector
 
 
 @jit

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastsoftmax.kernels import row
-from fastsoftmax.kernels._jit import jit, jit_callable
-from fastsoftmax.kernels.block import (
+from fastsoftmax.kernels.compile.jit import jit, jit_callable
+from fastsoftmax.kernels.compile.parallel import for_each
+from fastsoftmax.kernels.products.block import (
     add_row_sums,
     all_finite,
     find_rows,
@@ -32,16 +32,19 @@ from fastsoftmax.kernels.block import (
     targets_scratch,
     weighted_sum,
 )
-from fastsoftmax.kernels.blocks import (
+from fastsoftmax.kernels.products.gradient import add_gradient, tail_size
+from fastsoftmax.kernels.products.logits import logits, transposed_scratch
+from fastsoftmax.kernels.rows import row
+from fastsoftmax.kernels.tiles.packing import class_tiles, first_class, pack_weights, tile_width
+from fastsoftmax.kernels.tiles.sizes import (
     ROW_BLOCK,
     SLAB_ROWS,
     SLAB_TILES,
     ceil_div,
     chunk_rows,
 )
-from fastsoftmax.kernels.gradient import add_gradient, tail_size
-from fastsoftmax.kernels.logits import logits, transposed_scratch
-from fastsoftmax.kernels.memory import (
+from fastsoftmax.kernels.tiles.tile import TILE_BYTES, multiply_add
+from fastsoftmax.kernels.vectors.memory import (
     CACHE_LINE,
     Array,
     Rows,
@@ -50,11 +53,8 @@ from fastsoftmax.kernels.memory import (
     load_rows,
     skip_columns,
 )
-from fastsoftmax.kernels.packing import class_tiles, first_class, pack_weights, tile_width
-from fastsoftmax.kernels.parallel import for_each
-from fastsoftmax.kernels.simd import address_of, store
-from fastsoftmax.kernels.tile import TILE_BYTES, multiply_add
-from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+from fastsoftmax.kernels.vectors.simd import address_of, store
+from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 
 
 class Problem(NamedTuple):

@@ -6,7 +6,7 @@ depend on how many threads computed it.
 
 from __future__ import annotations
 
-from fastsoftmax.kernels._jit import jit_also
+from fastsoftmax.kernels.compile.jit import jit_also
 
 # Rows whose features and logits one helper call holds in cache. In turns, 32, 64 and 128 rows took
 # 6.3, 6.3, 6.6 ms on 60000x784x10, 7.1, 6.6, 6.2 on 581012x54x7, 36.1, 36.8, 34.3 on 50000x768x100.

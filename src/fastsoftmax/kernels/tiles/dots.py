@@ -13,12 +13,12 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastsoftmax.kernels._jit import jit
-from fastsoftmax.kernels.blocks import A_GROUP
-from fastsoftmax.kernels.memory import Array, emit_prefetch
-from fastsoftmax.kernels.tile import connect
-from fastsoftmax.kernels.transpose import indices, interleaved
-from fastsoftmax.kernels.vector_ir import (
+from fastsoftmax.kernels.compile.jit import jit
+from fastsoftmax.kernels.tiles.sizes import A_GROUP
+from fastsoftmax.kernels.tiles.tile import connect
+from fastsoftmax.kernels.tiles.transpose import indices, interleaved
+from fastsoftmax.kernels.vectors.memory import Array, emit_prefetch
+from fastsoftmax.kernels.vectors.vector_ir import (
     VECTOR_BYTES,
     call,
     constant,

@@ -23,8 +23,9 @@ from numba.core.registry import cpu_target
 def _state() -> str:
     """A digest of the source of all kernels and of Numba's version."""
     digest = hashlib.sha256(numba.__version__.encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+    kernels = Path(__file__).parents[1]
+    for path in sorted(kernels.rglob("*.py")):
+        digest.update(path.relative_to(kernels).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
 
 

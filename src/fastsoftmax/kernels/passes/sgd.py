@@ -14,17 +14,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastsoftmax.kernels import simd
-from fastsoftmax.kernels._jit import jit_borrowing, jit_callable_borrowing, jit_inline
-from fastsoftmax.kernels.block import (
+from fastsoftmax.kernels.compile.jit import jit_borrowing, jit_callable_borrowing, jit_inline
+from fastsoftmax.kernels.compile.parallel import for_each
+from fastsoftmax.kernels.products.block import (
     add_row_sums,
     load_targets,
     residuals,
 )
-from fastsoftmax.kernels.blocks import A_GROUP, ROW_BLOCK
-from fastsoftmax.kernels.gradient import add_gradient, tail_size
-from fastsoftmax.kernels.logits import logits, transposed_size
-from fastsoftmax.kernels.memory import (
+from fastsoftmax.kernels.products.gradient import add_gradient, tail_size
+from fastsoftmax.kernels.products.logits import logits, transposed_size
+from fastsoftmax.kernels.rows.targets import weight_of
+from fastsoftmax.kernels.tiles.packing import packed_row
+from fastsoftmax.kernels.tiles.sizes import A_GROUP, ROW_BLOCK
+from fastsoftmax.kernels.vectors import simd
+from fastsoftmax.kernels.vectors.memory import (
     CACHE_LINE,
     Array,
     Rows,
@@ -33,11 +36,8 @@ from fastsoftmax.kernels.memory import (
     load_scaled_row,
     prefetch,
 )
-from fastsoftmax.kernels.packing import packed_row
-from fastsoftmax.kernels.parallel import for_each
-from fastsoftmax.kernels.simd import address_of
-from fastsoftmax.kernels.targets import weight_of
-from fastsoftmax.kernels.vector_ir import VECTOR_BYTES
+from fastsoftmax.kernels.vectors.simd import address_of
+from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 
 # Up to this many weights one thread updates them all: 784x10 and 1024x20 took as long with two.
 SERIAL_UPDATE = 32768
