@@ -1,12 +1,17 @@
-"""Ctrl-C, as a real signal, in a process of its own."""
+"""Ctrl-C: as a real signal, in a process of its own, and at each of many moments of a call."""
 
 from __future__ import annotations
 
 import os
+import pickle
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX does")
+import fastsoftmax as fs
+from fastsoftmax.sklearn import SoftmaxClassifier
 
 PROGRAM = """
 import os, signal, sys, threading, time
@@ -39,6 +44,85 @@ except fs.TrainingInterrupted as interrupted:
 """
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX does")
 @pytest.mark.parametrize("shape", [(2000, 20, 5), (200_000, 30, 10)])
 def test_a_signal_stops_a_long_fit_within_a_second(run_program, shape):
     assert 0 <= float(run_program(PROGRAM, *shape)) < 1
+
+
+PACKAGE = str(Path(fs.__file__).parent)
+
+
+def interrupted_at(moment, call):
+    """Call, with a KeyboardInterrupt at so many lines of the package; (lines run, the exception).
+
+    A signal shows between two lines, as this does.
+    """
+    lines = 0
+
+    def trace(frame, event, argument):
+        nonlocal lines
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return None
+        if event == "line":
+            lines += 1
+            if lines == moment:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt as interrupt:
+        return lines, interrupt
+    finally:
+        sys.settrace(before)
+    return lines, None
+
+
+def moments_of(call, n):
+    """So many of the call's lines, spread evenly, and the last ten."""
+    lines, _ = interrupted_at(-1, call)
+    return sorted({*np.linspace(1, lines, n).astype(int).tolist(), *range(lines - 9, lines + 1)})
+
+
+X = np.random.default_rng(0).normal(size=(60, 4))
+Y = np.arange(60) % 3
+STARTS = {
+    "fit": (lambda model: None, lambda model: model.fit(X, Y)),
+    "fit again": (lambda model: model.fit(X[:, :3], Y % 2), lambda model: model.fit(X, Y)),
+    "first partial_fit": (lambda model: None, lambda model: model.partial_fit(X, Y, [0, 1, 2])),
+    "next partial_fit": (
+        lambda model: model.partial_fit(X, Y, [0, 1, 2]).set_params(momentum=0.5),
+        lambda model: model.partial_fit(X + 1, Y),
+    ),
+    "partial_fit after fit": (
+        lambda model: model.fit(X, Y),
+        lambda model: model.partial_fit(X + 1, Y),
+    ),
+}
+
+
+@pytest.mark.parametrize(("prepare", "learn"), STARTS.values(), ids=STARTS)
+def test_a_classifier_has_learnt_all_or_nothing(prepare, learn):
+    def prepared():
+        model = SoftmaxClassifier(random_state=0, max_iter=1, batch_size=40, class_weight={0: 2.0})
+        prepare(model)
+        return model
+
+    learn(prepared())  # what is done once in a process
+    learnt, too_late = prepared(), 0
+    for moment in moments_of(lambda: learn(learnt), 40):
+        model = prepared()
+        before, keys = pickle.dumps(model), set(vars(model))
+        _, interrupt = interrupted_at(moment, lambda model=model: learn(model))
+        assert interrupt is not None
+        if pickle.dumps(model) == before:
+            assert set(vars(model)) == keys
+        else:  # in the line that returns
+            too_late += 1
+            assert vars(model).keys() == vars(learnt).keys()
+            assert model.model_.W.tobytes() == learnt.model_.W.tobytes()
+            assert model.loss_curve_ == learnt.loss_curve_
+    assert too_late <= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -148,7 +149,13 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             than two classes.
         DivergenceError
             If the loss overflows: a `learning_rate` too high for the data.
+        TrainingInterrupted
+            A KeyboardInterrupt that carries the result so far. Whatever is raised, the classifier
+            stays as it was.
         """
+        return self._become(copy.copy(self)._fit(X, y, sample_weight))
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> SoftmaxClassifier:
         goes_on = check.flag(self.warm_start, "warm_start") and hasattr(self, "model_")
         epochs = check.integer(self.max_iter, "max_iter", 1)
         X, y = validate_data(self, X, y, dtype=_DTYPES, reset=not goes_on)
@@ -214,8 +221,11 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             As `fit`; also with `early_stopping` or ``class_weight="balanced"``, which need all rows
             at once.
         DivergenceError
-            If the loss overflows. Whatever is raised, the model stays as it was.
+            If the loss overflows. Whatever is raised, the classifier stays as it was.
         """
+        return self._become(copy.copy(self)._partial_fit(X, y, classes, sample_weight))
+
+    def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> SoftmaxClassifier:
         if check.flag(self.early_stopping, "early_stopping"):
             raise ValueError("early_stopping needs all rows at once: use fit")
         if isinstance(self.class_weight, str):
@@ -227,7 +237,7 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         _check_partial_fit_first_call(self, classes)
         X, y = validate_data(self, X, y, dtype=_DTYPES, reset=first)
         weight = self._weights(X, y, _two_or_more(self.classes_), sample_weight)
-        stream, options = getattr(self, "_stream", None), self._options()
+        stream, options = copy.copy(getattr(self, "_stream", None)), self._options()
         if stream is None:
             stream = Stream(self._blank(X.dtype) if first else self.model_, options)
         stream.use(options)
@@ -278,6 +288,11 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         if len(self.model_.classes) == 2:
             return np.atleast_1d(functional.softmax_to_binary(self.model_.W, self.model_.b)[1])
         return self.model_.b
+
+    def _become(self, other: SoftmaxClassifier) -> SoftmaxClassifier:
+        """Take up what a copy has learnt; all of it or, before this line, nothing."""
+        self.__dict__ = other.__dict__  # one store: no signal can come half-way
+        return self
 
     def _fitted(self, X: Any, function: str) -> Array:
         """A function of logits, of checked samples and the model."""

@@ -33,6 +33,8 @@ _FIRST_CALL_FLOPS = 2e7
 _TRIALS = 8
 _RETRY = 32
 
+_CHANGED = ("W", "b", "velocity_W", "velocity_b", "average_W", "average_b")
+
 
 class Optimizer:
     """Weights, velocity and average of (mini-batch) SGD with momentum."""
@@ -124,18 +126,22 @@ class Optimizer:
         """The mean of the iterates that had a share in it; as `parameters`."""
         return self._pair("average_")
 
-    def _changed(self) -> tuple[Array, ...]:
-        state = self._state
-        weights = state.W, state.velocity_W, state.average_W
-        return *weights, state.b, state.velocity_b, state.average_b
-
     def snapshot(self) -> list[Array]:
         """All that steps change, to `restore`."""
-        return [array.copy() for array in self._changed()]
+        return [getattr(self._state, field).copy() for field in _CHANGED]
 
     def restore(self, snapshot: list[Array]) -> None:
-        for array, saved in zip(self._changed(), snapshot, strict=True):
-            array[:] = saved
+        copies = (array.copy() for array in snapshot)
+        fields: dict[str, Any] = dict(zip(_CHANGED, copies, strict=True))
+        self._state = self._state._replace(**fields)  # one store: no signal can come half-way
+
+    def __copy__(self) -> Optimizer:
+        # with arrays of its own
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        n_features, *arrays = self._state
+        twin._state = State(n_features, *(array.copy() for array in arrays))
+        return twin
 
     def is_finite(self) -> bool:
         """Whether all weights and biases are."""

@@ -6,6 +6,7 @@ and the velocity then change their coordinates, not their meaning.
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,7 +90,7 @@ class Stream:
         """Go on with other options; weights, momentum and scales stay."""
         if options != self.options:
             self.options = options
-            self._renew_optimizer(1)
+            self._renew_optimizer(1)  # another one: a copy of this stream keeps the old
 
     def feed(
         self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
@@ -104,26 +105,36 @@ class Stream:
             If the loss overflows. Whatever is raised, the whole call is undone.
         """
         samples, _, _ = data.samples(X, y, self.classes, sample_weight, None, None)
+        check.raise_if_non_finite(X=samples.X)
+        after = copy.copy(self)
+        loss = after._epoch(samples)
+        if loss is None:
+            raise DivergenceError(self.calls, after._rate(), self.model)
+        self.__dict__ = after.__dict__  # one store: no signal can come half-way
+        return loss
+
+    def __copy__(self) -> Stream:
+        # shares its arrays, which calls replace and never change
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def _epoch(self, samples: Samples) -> float | None:
+        """One step for each batch; the mean loss, or None where it overflows."""
         X, targets, weight, total_weight = samples
-        check.raise_if_non_finite(X=X)
-        before = self._snapshot()
+        batch_size = even_batches(len(X), self.options.batch_size)
+        # The largest batch decides how each is cut into chunks, so that the last may be smaller,
+        # as in an epoch of `fit_sgd`, and have the same bits.
+        if batch_size > self._optimizer.batch_size:
+            self._renew_optimizer(batch_size)
+        else:
+            self._optimizer = copy.copy(self._optimizer)
         loss = 0.0
-        try:
-            batch_size = even_batches(len(X), self.options.batch_size)
-            if batch_size > self._optimizer.batch_size:
-                # The largest batch decides how each is cut into chunks, so that the last may be
-                # smaller, as in an epoch of `fit_sgd`, and have the same bits.
-                self._renew_optimizer(batch_size)
-            for start in range(0, len(X), batch_size):
-                rows = slice(start, start + batch_size)
-                loss += self._step(X[rows], targets[rows], weight[rows])
-                if not (np.isfinite(loss) and self._optimizer.is_finite()):
-                    rate = self._rate()
-                    self._restore(before)
-                    raise DivergenceError(self.calls, rate, self.model)
-        except BaseException:
-            self._restore(before)
-            raise
+        for start in range(0, len(X), batch_size):
+            rows = slice(start, start + batch_size)
+            loss += self._step(X[rows], targets[rows], weight[rows])
+            if not (np.isfinite(loss) and self._optimizer.is_finite()):
+                return None
         self.calls += 1
         return loss / total_weight
 
@@ -183,10 +194,3 @@ class Stream:
             nesterov=options.nesterov,
             label_smoothing=options.label_smoothing,
         )
-
-    def _snapshot(self) -> tuple[dict[str, Any], list[Array]]:
-        return self.__dict__.copy(), self._optimizer.snapshot()
-
-    def _restore(self, snapshot: tuple[dict[str, Any], list[Array]]) -> None:
-        self.__dict__.update(snapshot[0])
-        self._optimizer.restore(snapshot[1])
