@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import fastsoftmax as fs
+from fastsoftmax.training import optimizer
 from fastsoftmax.training.columns import moments, standard_scaling
 from fastsoftmax.training.stream import Options, Stream
 
@@ -190,6 +191,54 @@ def test_copies_go_on_alike(problem, twin):
     for each in (stream, other):
         each.feed(p.X[100:], p.targets[100:])
     assert_same_bits(stream.model, other.model)
+
+
+# Pickles
+
+
+def trained(problem, rows=100, **options):
+    p = problem(200, 6, 3)
+    stream = Stream(blank(6, 3), Options(batch_size=50, **options))
+    stream.feed(p.X[:rows], p.targets[:rows])
+    return stream, p
+
+
+def test_a_pickle_fits_another_layout_of_the_weights(problem, monkeypatch):
+    """As an upgrade brings: what one version packs in one way, another packs in its own."""
+    stream, p = trained(problem)
+    places = optimizer.packed_places
+    with monkeypatch.context() as older:
+        older.setattr(optimizer, "packed_places", lambda D, K: places(D, K)[::-1, ::-1])
+        other = copy.copy(stream)
+        other._renew_optimizer(50)
+        pickled = pickle.dumps(other)
+    other = pickle.loads(pickled)
+    for each in (stream, other):
+        each.feed(p.X[100:], p.targets[100:])
+    assert_same_bits(stream.model, other.model)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"velocity": (np.zeros((6, 4)), np.zeros(4))}, "velocity must have shape"),
+        ({"velocity": (np.zeros((1, 3)), np.zeros(3))}, "velocity must have shape"),
+        ({"parameters": (np.zeros((6, 4)), np.zeros(4))}, r"classes must have shape \(4,\)"),
+        ({"parameters": (np.full((6, 3), np.nan), np.zeros(3))}, r"W\[0, 0\] is nan"),
+        ({"centre": np.zeros(5)}, r"centre must have shape \(6,\), got \(5,\)"),
+        ({"scale": np.zeros(0)}, r"scale must have shape \(6,\), got \(0,\)"),
+        ({"moments": (1.0, np.zeros(6), np.zeros(2))}, r"moments must have shape \(6,\)"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"rows": -1}, "rows must be at least 0"),
+        ({"options": {"batch_size": 4, "unheard_of": 1}}, "unheard_of"),
+        ({"unheard_of": 1}, "unheard_of"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_a_damaged_state_is_refused(problem, change, message):
+    state = trained(problem)[0].__getstate__() | change
+    with pytest.raises(ValueError, match=f"can go on from: .*{message}"):
+        Stream.__new__(Stream).__setstate__(state)
 
 
 # Errors undo the call

@@ -90,6 +90,10 @@ class Epoch:
     def model(self) -> SoftmaxModel:
         return self._make_model()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # the model itself goes along, for what makes it holds the training
+        return {**self.__dict__, "model": self.model, "_make_model": None}
+
 
 class DivergenceError(FloatingPointError):
     """The loss overflowed: the learning rate is too high for the data.

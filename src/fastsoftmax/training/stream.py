@@ -15,7 +15,13 @@ import numpy.typing as npt
 from fastsoftmax import validation as check
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.training import data
-from fastsoftmax.training.columns import Moments, moments, no_scaling, standard_scaling
+from fastsoftmax.training.columns import (
+    Moments,
+    Scaling,
+    moments,
+    no_scaling,
+    standard_scaling,
+)
 from fastsoftmax.training.data import Samples
 from fastsoftmax.training.optimizer import Optimizer
 from fastsoftmax.training.result import DivergenceError
@@ -119,6 +125,67 @@ class Stream:
         twin.__dict__.update(self.__dict__)
         return twin
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Arrays by feature and class, and numbers: nothing that another version lays out anew."""
+        return {
+            "classes": self.classes,
+            "feature_names": self.feature_names,
+            "options": self.options._asdict(),
+            "calls": self.calls,
+            "rows": self.rows,
+            "weight": self.weight,
+            "centre": self.scaling.centre,
+            "scale": self.scaling.scale,
+            "curvature": self._bend,
+            "moments": (self._moments.weight, self._moments.mean, self._moments.spread),
+            "batch_size": self._optimizer.batch_size,
+            "parameters": self._optimizer.parameters,
+            "velocity": self._optimizer.velocity,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        try:
+            self._set(**state)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"this is no state of a stream that this fastsoftmax can go on from: {error}"
+            ) from error
+
+    def _set(
+        self,
+        *,
+        classes: Any,
+        feature_names: Any,
+        options: dict[str, Any],
+        calls: int,
+        rows: int,
+        weight: float,
+        centre: Any,
+        scale: Any,
+        curvature: float,
+        moments: Any,
+        batch_size: int,
+        parameters: Any,
+        velocity: Any,
+    ) -> None:
+        """Take up a state, all of whose shapes are checked: kernels do not."""
+        V, c = parameters
+        model = SoftmaxModel(V, c, classes, feature_names)  # in scaled units: it checks
+        Stream.__init__(self, model, Options(**options))
+        self.calls, self.rows = check.integer(calls, "calls", 0), check.integer(rows, "rows", 0)
+        self.weight = check.number(weight, "weight", 0)
+        self._bend = check.number(curvature, "curvature", 0)
+        n_features = len(model.W)
+        size = n_features if np.size(centre) else 0
+        self.scaling = Scaling(_vector(centre, "centre", size), _vector(scale, "scale", size))
+        mean, spread = (_vector(array, "moments", n_features) for array in moments[1:])
+        self._moments = Moments(check.number(moments[0], "moments", 0), mean, spread)
+        self._renew_optimizer(check.integer(batch_size, "batch_size", 1))
+        W, b = check.weights_and_bias(*velocity)
+        if W.shape != model.W.shape:
+            raise ValueError(f"velocity must have shape {model.W.shape}, got {W.shape}")
+        self._optimizer.velocity = W, b
+
     def _epoch(self, samples: Samples) -> float | None:
         """One step for each batch; the mean loss, or None where it overflows."""
         X, targets, weight, total_weight = samples
@@ -194,3 +261,10 @@ class Stream:
             nesterov=options.nesterov,
             label_smoothing=options.label_smoothing,
         )
+
+
+def _vector(value: Any, name: str, size: int) -> Array:
+    array = np.array(value, np.float64)
+    if array.shape != (size,):
+        raise ValueError(f"{name} must have shape ({size},), got {array.shape}")
+    return array
