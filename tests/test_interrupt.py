@@ -126,3 +126,34 @@ def test_a_classifier_has_learnt_all_or_nothing(prepare, learn):
             assert model.model_.W.tobytes() == learnt.model_.W.tobytes()
             assert model.loss_curve_ == learnt.loss_curve_
     assert too_late <= 1
+
+
+@pytest.mark.parametrize("patience", [None, 2])
+def test_an_interrupted_fit_has_a_whole_result(patience):
+    """From the first step on, while an epoch is measured or recorded, and at the very end."""
+    validation = (X[:20], Y[:20])
+    options = {"batch_size": 20, "epochs": 4, "average": 0.5, "l2": 0.0, "standardize": False}
+    told = []
+
+    def fit():
+        told.clear()
+        options["progress"] = lambda epoch, rows, loss: told.append(epoch)
+        return fs.fit_sgd(X, Y, validation_data=validation, patience=patience, **options)
+
+    whole = fit()
+    caught = []
+    for moment in moments_of(fit, 60):
+        _, interrupt = interrupted_at(moment, fit)
+        caught.append(interrupt)
+        if not isinstance(interrupt, fs.TrainingInterrupted):
+            assert not told
+            continue
+        history = interrupt.result.history
+        assert {len(values) for values in history.values()} <= {len(history["loss"])}
+        for key in ("loss", "learning_rate", "validation_loss", "validation_accuracy"):
+            assert history[key] == whole.history[key][: len(history["loss"])]
+    kinds = [isinstance(interrupt, fs.TrainingInterrupted) for interrupt in caught]
+    assert kinds == sorted(kinds)
+    last = caught[-1].result
+    assert last.model.W.tobytes() == whole.model.W.tobytes()
+    assert last.stopped == whole.stopped

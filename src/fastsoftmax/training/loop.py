@@ -33,7 +33,7 @@ _MAX_BACK_OFFS = 30
 
 @dataclass
 class Training:
-    """A training under way; `run` does the epochs, `result` is right at any time between them."""
+    """A training under way; `run` does the epochs, `result` is right whenever a signal comes."""
 
     samples: Samples
     held_out: Validation | None
@@ -51,7 +51,7 @@ class Training:
     progress: Progress | None
     history: History = field(init=False)
     stopped: str = field(init=False, default="epochs")
-    _best: tuple[Array, Array] | None = field(init=False, default=None)
+    _best: tuple[float, tuple[Array, Array]] | None = field(init=False, default=None)  # with loss
     _before_last: tuple[list[Array], int] | None = field(init=False, default=None)
     _n_averaged: int = field(init=False, default=0)
 
@@ -78,10 +78,10 @@ class Training:
 
     def result(self) -> SGDResult:
         """What was learnt by now."""
-        best = self.patience is not None and self._best is not None
-        parameters = self._best if best else self._parameters(len(self.history["loss"]) - 1)
-        assert parameters is not None
-        return SGDResult(self.make_model(*parameters), self.history, float(self.rate), self.stopped)
+        done = min(map(len, self.history.values()))  # a signal may come while one is recorded
+        history = {key: values[:done] for key, values in self.history.items()}
+        parameters = self._parameters(done - 1) if self._best is None else self._best[1]
+        return SGDResult(self.make_model(*parameters), history, float(self.rate), self.stopped)
 
     def _epoch(self, epoch: int) -> tuple[float, float]:
         """(mean loss, last rate) of an epoch; one that fails is undone, and backs off if it may."""
@@ -167,21 +167,20 @@ class Training:
         return self.scaling.to_original(*pair)
 
     def _record(self, loss: float, rate: float, seconds: float) -> None:
-        self.history["loss"].append(loss)
-        self.history["learning_rate"].append(rate)
-        self.history["seconds"].append(seconds)
-        if self.held_out is None:
-            return
-        parameters = self._parameters(len(self.history["loss"]) - 1)
-        model = self.make_model(*parameters)
-        X, targets, weight = self.held_out
-        held_out_loss = functional.loss(X, targets, model.W, model.b, sample_weight=weight)
-        predicted = functional.predict(X, model.W, model.b)
-        right = predicted == (targets if targets.ndim == 1 else targets.argmax(axis=1))
-        self.history["validation_loss"].append(float(held_out_loss))
-        self.history["validation_accuracy"].append(float(np.average(right, weights=weight)))
-        if self.patience is not None and self._best_epoch() == len(self.history["loss"]) - 1:
-            self._best = parameters
+        news = {"loss": loss, "learning_rate": rate, "seconds": seconds}
+        if self.held_out is not None:
+            parameters = self._parameters(len(self.history["loss"]))
+            model = self.make_model(*parameters)
+            X, targets, weight = self.held_out
+            held_out = functional.loss(X, targets, model.W, model.b, sample_weight=weight)
+            predicted = functional.predict(X, model.W, model.b)
+            right = predicted == (targets if targets.ndim == 1 else targets.argmax(axis=1))
+            news["validation_loss"] = float(held_out)
+            news["validation_accuracy"] = float(np.average(right, weights=weight))
+            if self.patience is not None and (self._best is None or held_out < self._best[0]):
+                self._best = float(held_out), parameters
+        for key, value in news.items():
+            self.history[key].append(value)
 
     def _best_epoch(self) -> int:
         return int(np.argmin(self.history["validation_loss"]))

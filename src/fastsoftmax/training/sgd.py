@@ -186,28 +186,31 @@ def fit_sgd(
         W, b = W.astype(compute_dtype), b.astype(compute_dtype)
         return SoftmaxModel(W, b, names, feature_names)
 
-    with shown(progress, epochs, n_rows) as tell:
-        training = Training(
-            samples,
-            held_out,
-            scaling,
-            optimizer,
-            make_model,
-            order=lambda: generator.permutation(n_rows) if shuffle else np.arange(n_rows),
-            epochs=epochs,
-            rate=automatic_rate(samples, scaling, batch_size, l2) if rate is None else rate,
-            backs_off=rate is None,
-            schedule=schedule,
-            averaged_epochs=int(np.ceil(average * epochs)),
-            patience=patience,
-            callback=callback,
-            progress=tell,
-        )
-        try:
+    training: Training | None = None
+    try:
+        with shown(progress, epochs, n_rows) as tell:
+            training = Training(
+                samples,
+                held_out,
+                scaling,
+                optimizer,
+                make_model,
+                order=lambda: generator.permutation(n_rows) if shuffle else np.arange(n_rows),
+                epochs=epochs,
+                rate=automatic_rate(samples, scaling, batch_size, l2) if rate is None else rate,
+                backs_off=rate is None,
+                schedule=schedule,
+                averaged_epochs=int(np.ceil(average * epochs)),
+                patience=patience,
+                callback=callback,
+                progress=tell,
+            )
             training.run()
-        except KeyboardInterrupt as interrupt:
-            raise TrainingInterrupted(training.result()) from interrupt
-    return training.result()
+        return training.result()
+    except KeyboardInterrupt as interrupt:
+        if training is None:
+            raise
+        raise TrainingInterrupted(training.result()) from interrupt
 
 
 def even_batches(n_rows: int, at_most: int) -> int:
