@@ -114,6 +114,34 @@ def standard_scaling(moments: Moments, dtype: np.dtype[Any]) -> Scaling:
     return Scaling(centre, np.where(usable, scale, 1.0))
 
 
+def raise_if_out_of_scale(moments: Moments, X: Array, weight: Array, dtype: np.dtype[Any]) -> None:
+    """No column of X varies so little or so much that weights in `dtype` cannot make up for it.
+
+    A weight in the units of X is one of the scaled feature, of 1e-6 to 1e6, over the column's
+    standard deviation. One that is too small for its square in float64 looks like a constant: up to
+    512 rows tell.
+    """
+    limits, wide = np.finfo(dtype), np.finfo(np.float64)
+    low = max(2.0**20 / float(limits.max), float(wide.tiny) ** 0.5)
+    high = 2.0**-20 / float(limits.tiny)
+    with np.errstate(over="ignore"):
+        deviation = np.sqrt(moments.spread / moments.weight)
+    same = np.flatnonzero(deviation == 0)
+    rows = np.linspace(0, len(X) - 1, min(len(X), _SAMPLE_ROWS)).astype(np.int64)
+    rows = rows[weight[rows] > 0]
+    tiny = same[(X[np.ix_(rows, same)] != moments.mean[same]).any(axis=0)]
+    varies = deviation > 0
+    bad = [*tiny, *np.flatnonzero(varies & ((deviation < low) | (deviation > high)))]
+    if bad:
+        d = int(min(bad))
+        what, way = ("small", "up") if deviation[d] < low else ("large", "down")
+        size = f" of {deviation[d]:.1e}" if varies[d] else ""
+        raise ValueError(
+            f"column {d} of X has a standard deviation{size} that is too {what} for weights in "
+            f"{dtype}; scale it {way}"
+        )
+
+
 class Curvature(NamedTuple):
     """How strongly the mean loss bends, by a sample of rows: see `docs/math.md`."""
 

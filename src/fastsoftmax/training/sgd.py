@@ -12,7 +12,14 @@ from fastsoftmax import validation as check
 from fastsoftmax.kernels.tiles.sizes import ceil_div
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.training import data
-from fastsoftmax.training.columns import Scaling, curvature, moments, no_scaling, standard_scaling
+from fastsoftmax.training.columns import (
+    Scaling,
+    curvature,
+    moments,
+    no_scaling,
+    raise_if_out_of_scale,
+    standard_scaling,
+)
 from fastsoftmax.training.loop import Training
 from fastsoftmax.training.optimizer import Optimizer
 from fastsoftmax.training.progress import Progress, shown
@@ -127,7 +134,8 @@ def fit_sgd(
     ------
     TypeError, ValueError
         If an argument has the wrong type, shape or range; if X holds a value that is not finite
-        (the text names the cell) or a column whose variance is beyond float64.
+        (the text names the cell) or, with `standardize`, a column whose variance is beyond float64
+        or whose standard deviation is beyond what weights in `dtype` can make up for.
     DivergenceError
         If the loss overflows: a `learning_rate` too high for the data. It carries the last finite
         model.
@@ -171,7 +179,9 @@ def fit_sgd(
 
     scaling = no_scaling()
     if standardize:
-        scaling = standard_scaling(moments(samples.X, samples.weight), samples.X.dtype)
+        spread = moments(samples.X, samples.weight)
+        raise_if_out_of_scale(spread, samples.X, samples.weight, compute_dtype)
+        scaling = standard_scaling(spread, samples.X.dtype)
     optimizer = Optimizer(
         *scaling.to_scaled(W, b),
         compute_dtype,

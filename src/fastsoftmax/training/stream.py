@@ -20,6 +20,7 @@ from fastsoftmax.training.columns import (
     Scaling,
     moments,
     no_scaling,
+    raise_if_out_of_scale,
     standard_scaling,
 )
 from fastsoftmax.training.data import Samples
@@ -214,6 +215,7 @@ class Stream:
             return 0.0
         if self.options.standardize:
             self._moments = self._moments.merged(moments(X, weight))
+            raise_if_out_of_scale(self._moments, X, weight, self.dtype)
         self._rescale(X.dtype)
         # with this total, the step divides by the mean weight of all rows so far
         samples = Samples(X, targets, weight, len(X) * (self.weight / self.rows))
