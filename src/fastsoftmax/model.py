@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastsoftmax import functional
+from fastsoftmax import frames, functional
 from fastsoftmax import validation as check
 from fastsoftmax.files import atomic_write
 
@@ -191,13 +191,14 @@ class SoftmaxModel:
 
 def class_array(value: Any, name: str) -> Array:
     """Labels (N,) as an array of numbers or strings; objects that all are strings become such."""
-    array = np.asarray(value)
+    array = frames.as_array(value, name)
     if array.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional, got shape {array.shape}")
     if array.dtype.kind == "O" and all(isinstance(label, str) for label in array):
         array = array.astype(np.str_)
     if array.dtype.kind not in "biufU":
-        raise TypeError(f"{name} must hold numbers or strings, got dtype {array.dtype}")
+        kind = frames.describe(array, name, str)
+        raise TypeError(f"{name} must hold numbers or strings, {kind}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         check.raise_non_finite(name, array.dtype, **{name: array})
     return array

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from fastsoftmax import frames
 from fastsoftmax.kernels.vectors.memory import Rows
 
 Array = npt.NDArray[Any]
@@ -39,14 +40,20 @@ def real_array(value: Any, name: str) -> Array:
     if type(value).__module__.startswith("scipy.sparse") or hasattr(value, "tocsr"):
         raise TypeError(f"{name} is sparse; a dense array is needed, as {name}.toarray() gives")
     try:
-        array = np.asarray(value)
+        array = frames.as_array(value, name)
     except ValueError as error:
         raise ValueError(f"{name} is not an array of numbers: {error}") from None
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise TypeError(f"{name} has masked entries, which have no meaning here")
+        raise TypeError(f"{name} must hold real numbers, {frames.describe(array, name)}")
+    raise_if_masked(**{name: value})
     return array
+
+
+def raise_if_masked(**values: Any) -> None:
+    """No value is an array of which entries are masked: NumPy would take what lies below."""
+    for name, value in values.items():
+        if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+            raise TypeError(f"{name} has masked entries, which have no meaning here")
 
 
 def compute_dtype(array: Array) -> np.dtype[Any]:
