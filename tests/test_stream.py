@@ -272,7 +272,7 @@ def test_bad_rows_undo_the_call(problem):
     with pytest.raises(ValueError, match="column 2 of X has a variance beyond float64"):
         stream.feed(X, p.targets)
     X[:] = p.X * np.where(np.arange(6) == 4, 1e-170, 1)
-    with pytest.raises(ValueError, match="column 4 of X has a standard deviation that is too small"):
+    with pytest.raises(ValueError, match="column 4 of X has a standard deviation"):
         Stream(blank(6, 3)).feed(X, p.targets)
     assert_same_bits(stream.model, before)
     assert (stream.rows, stream.calls) == (200, 1)
