@@ -293,10 +293,9 @@ def test_sparse_and_masked_arrays(function):
     sparse = pytest.importorskip("scipy.sparse")
     for name in PARAMETERS[function]:
         value = arguments(function)[name]
-        if name not in ("y", "classes"):
-            assert_refused(function, name, **{name: np.ma.masked_equal(value, value.flat[0])})
-            if value.ndim == 2:
-                assert_refused(function, name, **{name: sparse.csr_array(value)})
+        assert_refused(function, name, **{name: np.ma.masked_equal(value, value.flat[0])})
+        if value.ndim == 2:
+            assert_refused(function, name, **{name: sparse.csr_array(value)})
 
 
 @pytest.mark.parametrize("function", OF_LOGITS)

@@ -63,6 +63,8 @@ def test_labels_that_are_strings(pandas):
     names = np.array(["no", "yes"])[Y]
     for y in (pandas.Series(names), pandas.Series(names, dtype="string")):
         assert fs.fit_sgd(X, y, epochs=1).model.classes.tolist() == ["no", "yes"]
+    with pytest.raises(ValueError, match=r"y is a column, of shape \(4, 1\)"):
+        fs.fit_sgd(X, pandas.DataFrame({"y": names}))
 
 
 @pytest.mark.parametrize(
@@ -107,3 +109,5 @@ def test_polars():
         fs.fit_sgd(missing.select("b"), Y)
     with pytest.raises(TypeError, match=r"y must hold .* y\[1\] is None"):
         fs.fit_sgd(X, polars.Series(["a", None, "b", "a"]))
+    with pytest.raises(ValueError, match="y is a column"):
+        fs.fit_sgd(X, polars.DataFrame({"y": Y}))

@@ -105,7 +105,7 @@ SCORE_ERRORS = [
     (X[:1], ["mouse"] * 3, None, r"y must have one label per row of X.*\(3,\)"),
     (X, [["mouse"]] * 4, None, r"y must be one-dimensional, got shape \(4, 1\)"),
     (X, ["mouse"] * 4, [1.0] * 3, r"sample_weight must have shape \(4,\), got \(3,\)"),
-    (X, ["mouse"] * 4, [0.0] * 4, "sample_weight sums to zero"),
+    (X, ["mouse"] * 4, [0.0] * 4, "^sample_weight sums to zero"),
     (X, ["mouse"] * 4, [1, 1, -1, 1], r"sample_weight\[2\] = -1.0 must be finite"),
     (X[:0], np.empty(0, str), None, "there are no rows"),
     (X[:, :1], ["mouse"] * 4, None, "X has 1 features, 2 were expected"),
@@ -116,6 +116,19 @@ SCORE_ERRORS = [
 def test_score_errors(X, y, sample_weight, message):
     with pytest.raises(ValueError, match=message):
         make().score(X, y, sample_weight=sample_weight)
+
+
+@pytest.mark.parametrize(
+    ("classes", "y", "message"),
+    [
+        ([1, 2, 3], ["1", "2", "3", "1"], "y and the model's classes must both be numbers or both"),
+        (["1", "2", "3"], [1, 2, 3, 1], "y and the model's classes must both be numbers or both"),
+        ([1, 2, 3], np.ma.array([1, 2, 3, 1], mask=[0, 0, 0, 1]), "y has masked entries"),
+    ],
+)
+def test_labels_that_cannot_match_have_no_score(classes, y, message):
+    with pytest.raises(TypeError, match=message):
+        make(classes).score(X, y)
 
 
 def test_label_indices():

@@ -105,6 +105,7 @@ class SoftmaxModel:
         labels, predicted = class_array(y, "y"), self.predict(X)
         if labels.shape != predicted.shape:
             raise ValueError(f"y must have one label per row of X, got shape {labels.shape}")
+        raise_unless_alike(labels, self.classes, "y", "the model's classes")
         right = predicted == labels
         weight = check.sample_weight(sample_weight, right.size)
         return float((right * weight).sum() / check.total_weight(weight, "mean"))
@@ -194,6 +195,11 @@ def class_array(value: Any, name: str) -> Array:
     array = frames.as_array(value, name)
     if array.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional, got shape {array.shape}")
+    check.raise_if_masked(**{name: value})
+    if array.dtype.kind == "U" and isinstance(value, (list, tuple)):
+        others = [label for label in value if not isinstance(label, str)]
+        if others:  # NumPy would write them out
+            raise TypeError(f"{name} must hold numbers or strings, not {others[0]!r} and strings")
     if array.dtype.kind == "O" and all(isinstance(label, str) for label in array):
         array = array.astype(np.str_)
     if array.dtype.kind not in "biufU":
@@ -202,3 +208,9 @@ def class_array(value: Any, name: str) -> Array:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         check.raise_non_finite(name, array.dtype, **{name: array})
     return array
+
+
+def raise_unless_alike(labels: Array, classes: Array, name: str, classes_name: str) -> None:
+    """Labels and classes are both strings or both numbers, so that they can be equal."""
+    if labels.size and (labels.dtype.kind == "U") != (classes.dtype.kind == "U"):
+        raise TypeError(f"{name} and {classes_name} must both be numbers or both be strings")

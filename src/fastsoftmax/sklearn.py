@@ -156,6 +156,7 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         return self._become(copy.copy(self)._fit(X, y, sample_weight))
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> SoftmaxClassifier:
+        check.raise_if_masked(X=X, y=y, sample_weight=sample_weight)
         goes_on = check.flag(self.warm_start, "warm_start") and hasattr(self, "model_")
         epochs = check.integer(self.max_iter, "max_iter", 1)
         X, y = validate_data(self, X, y, dtype=_DTYPES, reset=not goes_on)
@@ -226,6 +227,7 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         return self._become(copy.copy(self)._partial_fit(X, y, classes, sample_weight))
 
     def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> SoftmaxClassifier:
+        check.raise_if_masked(X=X, y=y, sample_weight=sample_weight)
         if check.flag(self.early_stopping, "early_stopping"):
             raise ValueError("early_stopping needs all rows at once: use fit")
         if isinstance(self.class_weight, str):
@@ -297,6 +299,7 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def _fitted(self, X: Any, function: str) -> Array:
         """A function of logits, of checked samples and the model."""
         check_is_fitted(self, "model_")
+        check.raise_if_masked(X=X)
         X = validate_data(self, X, dtype=_DTYPES, reset=False)
         result: Array = getattr(functional, function)(X, self.model_.W, self.model_.b)
         return result

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
-from fastsoftmax.model import SoftmaxModel, class_array
+from fastsoftmax.model import SoftmaxModel, class_array, raise_unless_alike
 
 Array = npt.NDArray[Any]
 
@@ -63,6 +63,11 @@ def encode(y: Any, n_rows: int, classes: Any, dtype: np.dtype[Any]) -> tuple[Arr
     if classes is not None:
         classes = class_list(classes)
     if np.ndim(y) == 2:
+        if np.shape(y)[1] == 1 and (classes is None or len(classes) > 1):
+            raise ValueError(
+                f"y is a column, of shape {np.shape(y)}: labels have shape ({n_rows},), as its "
+                "ravel() gives (of a frame, take the column), soft targets a column for each class"
+            )
         array = check.real_array(y, "y")
         n_classes = array.shape[1] if classes is None else len(classes)
         if array.shape != (n_rows, n_classes) or n_classes == 0:
@@ -76,9 +81,22 @@ def encode(y: Any, n_rows: int, classes: Any, dtype: np.dtype[Any]) -> tuple[Arr
     if len(labels) != n_rows:
         raise ValueError(f"y must have one label per row of X, got {len(labels)} for {n_rows}")
     if classes is None:
+        raise_if_continuous(labels)
         classes, numbers = np.unique(labels, return_inverse=True)
         return numbers.astype(np.int64, copy=False), classes
     return numbers_of(labels, classes, "y"), classes
+
+
+def raise_if_continuous(labels: Array) -> None:
+    """No label has decimals: such a number is a value to predict rather than a class."""
+    if labels.dtype.kind == "f":
+        odd = np.flatnonzero(labels != np.rint(labels))
+        if odd.size:
+            i = int(odd[0])
+            raise ValueError(
+                f"y[{i}] = {labels[i]} looks continuous: labels are strings or whole numbers; "
+                "name the classes in `classes` if they have decimals"
+            )
 
 
 def class_list(classes: Any) -> Array:
@@ -91,8 +109,7 @@ def class_list(classes: Any) -> Array:
 
 def numbers_of(labels: Array, classes: Array, name: str) -> Array:
     """Which of the classes each label is; a ValueError names the first that is none."""
-    if (labels.dtype.kind == "U") != (classes.dtype.kind == "U"):
-        raise TypeError(f"{name} and classes must both be numbers or both be strings")
+    raise_unless_alike(labels, classes, name, "classes")
     order = np.argsort(classes)
     places = np.searchsorted(classes, labels, sorter=order)
     numbers = order[np.minimum(places, len(classes) - 1)]

@@ -68,7 +68,8 @@ def fit_sgd(
         Samples in rows. float32 and float64 are read where they lie, in any strides, never
         copied or changed; other real types are converted once.
     y : array_like, (N,) or (N, K)
-        Labels, numbers or strings; or soft targets, rows of finite weights of at least 0.
+        Labels, strings or whole numbers (any that `classes` lists); or soft targets, rows of
+        finite weights of at least 0.
     classes : array_like, (K,), optional
         What the classes are called, in the order of the model's columns. Default: the sorted
         labels of `y`, or ``range(K)`` for soft targets.
