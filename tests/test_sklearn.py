@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -232,6 +232,49 @@ def test_weights_of_classes(flowers):
     np.testing.assert_allclose(balanced.coef_, twin.coef_, rtol=1e-10)
 
 
+def test_classes_that_a_fold_lacks():
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    y = np.array(["a"] * 19 + ["b"] * 19 + ["rare"] * 2)
+    every = {"a": 1.0, "b": 2.0, "rare": 3.0}
+    folds = [(np.arange(38), np.arange(38)), (np.arange(40), np.arange(40))]
+    scores = cross_val_score(SoftmaxClassifier(class_weight=every), X, y, cv=folds)
+    assert np.isfinite(scores).all()
+    others = {"max_iter": 3, "random_state": 0}
+    model = SoftmaxClassifier(class_weight=every, **others).fit(X[:38], y[:38])
+    twin = SoftmaxClassifier(class_weight={"a": 1.0, "b": 2.0}, **others).fit(X[:38], y[:38])
+    np.testing.assert_array_equal(model.coef_, twin.coef_)
+    model.set_params(class_weight={"b": 2.0, "rare": 3.0})  # it may be misspelt
+    with pytest.warns(UserWarning, match="class_weight has 'rare', which y lacks"):
+        model.fit(X[:38], y[:38])
+    np.testing.assert_array_equal(model.coef_, twin.coef_)
+    with pytest.raises(ValueError, match="class_weight has 'rare'"):  # all classes are named there
+        SoftmaxClassifier(class_weight=every).partial_fit(X[:38], y[:38], ["a", "b"])
+
+
+def test_a_column_of_labels_is_a_warning(flowers):
+    X, y = flowers
+    with pytest.warns(DataConversionWarning, match="column-vector y"):
+        model = SoftmaxClassifier(random_state=0).fit(X, y[:, None])
+    np.testing.assert_array_equal(model.classes_, np.unique(y))
+
+
+@pytest.mark.parametrize("name", ["X", "y", "sample_weight"])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_masked_entries_are_refused(two, name, method):
+    X, y = two
+    arguments = {"X": X, "y": (y == "rose").astype(int), "sample_weight": np.ones(600)}
+    masked = np.ma.array(arguments[name], mask=np.zeros(arguments[name].shape, bool))
+    masked.mask.flat[3] = True
+    model = SoftmaxClassifier(max_iter=1)
+    classes = {"classes": [0, 1]} if method == "partial_fit" else {}
+    with pytest.raises(TypeError, match=f"{name} has masked entries"):
+        getattr(model, method)(**arguments | {name: masked}, **classes)
+    model.fit(X, y)
+    if name == "X":
+        with pytest.raises(TypeError, match="X has masked entries"):
+            model.predict(masked)
+
+
 # Fitting on
 
 
@@ -340,7 +383,9 @@ def test_decisions(flowers):
         ({"batch_size": 1.5}, TypeError, "batch_size must be an integer"),
         ({"early_stopping": 1}, TypeError, "early_stopping must be True or False"),
         ({"warm_start": "no"}, TypeError, "warm_start must be True or False"),
-        ({"class_weight": {"oak": 2.0}}, ValueError, "class_weight has 'oak'"),
+        ({"max_iter": 10**400}, ValueError, "max_iter must be at most 2147483647"),
+        ({"class_weight": {0: 2.0}}, TypeError, "class_weight and y must both be numbers or both"),
+        ({"class_weight": {"oak": -2.0}}, ValueError, r"class_weight\['oak'\] must be at least 0"),
         ({"early_stopping": True, "n_iter_no_change": 0}, ValueError, "n_iter_no_change must be"),
         ({"early_stopping": True, "validation_fraction": 2.0}, ValueError, "test_size"),
     ],

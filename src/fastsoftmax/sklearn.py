@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ except ImportError as error:
 
 from fastsoftmax import functional
 from fastsoftmax import validation as check
-from fastsoftmax.model import SoftmaxModel
+from fastsoftmax.model import SoftmaxModel, class_array, raise_unless_alike
 from fastsoftmax.training import data, fit_sgd
 from fastsoftmax.training.sgd import rate_and_schedule
 from fastsoftmax.training.stream import Options, Stream
@@ -52,7 +54,8 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         As in `fastsoftmax.fit_sgd`. `partial_fit` takes no part in `schedule`, `average` and
         `shuffle`.
     class_weight : dict or "balanced", optional
-        As in `fit_sgd`.
+        As in `fit_sgd`; but `fit` ignores what it has for classes that `y` lacks, as a fold may,
+        with a warning unless it has all that `y` has.
     early_stopping : bool
         Hold out a share of the rows of each class, and stop when their loss no longer falls; the
         model is then that of the best pass.
@@ -164,7 +167,8 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         classes = _two_or_more(np.unique(y))
         if goes_on and not np.array_equal(classes, self.classes_):
             raise ValueError("warm_start needs the classes of the last fit")
-        weight = self._weights(X, y, classes, sample_weight)
+        class_weight = _of_classes(self.class_weight, classes)
+        weight = self._weights(X, y, classes, sample_weight, class_weight)
         random = check_random_state(self.random_state)
         held_out = patience = None
         if check.flag(self.early_stopping, "early_stopping"):
@@ -238,7 +242,8 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         first = not hasattr(self, "model_")
         _check_partial_fit_first_call(self, classes)
         X, y = validate_data(self, X, y, dtype=_DTYPES, reset=first)
-        weight = self._weights(X, y, _two_or_more(self.classes_), sample_weight)
+        classes = _two_or_more(self.classes_)
+        weight = self._weights(X, y, classes, sample_weight, self.class_weight)
         stream, options = copy.copy(getattr(self, "_stream", None)), self._options()
         if stream is None:
             stream = Stream(self._blank(X.dtype) if first else self.model_, options)
@@ -304,17 +309,19 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         result: Array = getattr(functional, function)(X, self.model_.W, self.model_.b)
         return result
 
-    def _weights(self, X: Array, y: Array, classes: Array, sample_weight: Any) -> Array:
+    def _weights(
+        self, X: Array, y: Array, classes: Array, sample_weight: Any, class_weight: Any
+    ) -> Array:
         """Weights (N,) of the rows, those of their classes included."""
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
         weight = check.sample_weight(sample_weight, len(X))
-        if self.class_weight is None:
+        if class_weight is None:
             return weight
         numbers, _ = data.encode(y, len(X), classes, X.dtype)
-        factors = data.weight_by_class(self.class_weight, numbers, classes, weight)
+        factors = data.weight_by_class(class_weight, numbers, classes, weight)
         return weight * factors[numbers]
 
     def _penalty(self, n_classes: int) -> tuple[float, bool]:
@@ -360,3 +367,18 @@ def _two_or_more(classes: Array) -> Array:
             f"The number of classes has to be greater than one; got {len(classes)} class"
         )
     return classes
+
+
+def _of_classes(class_weight: Any, classes: Array) -> Any:
+    """`class_weight` without the classes that these rows lack, as those of a fold may."""
+    if not isinstance(class_weight, Mapping):
+        return class_weight
+    names = class_array(list(class_weight), "class_weight")
+    raise_unless_alike(names, class_array(classes, "y"), "class_weight", "y")
+    present = set(classes.tolist())
+    absent = [label for label in class_weight if label not in present]
+    for label in absent:
+        check.number(class_weight[label], f"class_weight[{label!r}]", 0)
+    if absent and not present <= class_weight.keys():  # it may be a slip of the pen
+        warnings.warn(f"class_weight has {absent[0]!r}, which y lacks", UserWarning, stacklevel=4)
+    return {label: value for label, value in class_weight.items() if label in present}

@@ -136,7 +136,10 @@ def weight_by_class(class_weight: Any, targets: Array, classes: Array, weight: A
     names = {name: k for k, name in enumerate(classes.tolist())}
     for label, value in class_weight.items():
         if label not in names:
-            raise ValueError(f"class_weight has {label!r}, which is not one of the classes")
+            raise ValueError(
+                f"class_weight has {label!r}, which is not one of the classes; `classes` may name "
+                "those that no row has"
+            )
         factors[names[label]] = check.number(value, f"class_weight[{label!r}]", 0)
     return factors
 
