@@ -107,7 +107,7 @@ SCORE_ERRORS = [
     (X, ["mouse"] * 4, [1.0] * 3, r"sample_weight must have shape \(4,\), got \(3,\)"),
     (X, ["mouse"] * 4, [0.0] * 4, "^sample_weight sums to zero"),
     (X, ["mouse"] * 4, [1, 1, -1, 1], r"sample_weight\[2\] = -1.0 must be finite"),
-    (X[:0], np.empty(0, str), None, "there are no rows"),
+    (X[:0], np.empty(0, str), None, "^there are no rows"),
     (X[:, :1], ["mouse"] * 4, None, "X has 1 features, 2 were expected"),
 ]
 

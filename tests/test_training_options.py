@@ -113,7 +113,7 @@ def test_balanced_classes_weigh_the_same(noisy):
         ({5: 1.0}, ValueError, "class_weight has 5, which is not one of the classes"),
         ({1: -1.0}, ValueError, r"class_weight\[1\] must be at least 0 and finite, got -1.0"),
         ({1: "much"}, TypeError, r"class_weight\[1\] must be a number, got 'much'"),
-        ({0: 0, 1: 0, 2: 0}, ValueError, "sums to zero"),
+        ({0: 0, 1: 0, 2: 0}, ValueError, "^sample_weight times class_weight sums to zero"),
     ],
 )
 def test_errors_of_class_weight(noisy, class_weight, exception, message):

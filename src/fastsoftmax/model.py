@@ -108,7 +108,7 @@ class SoftmaxModel:
         raise_unless_alike(labels, self.classes, "y", "the model's classes")
         right = predicted == labels
         weight = check.sample_weight(sample_weight, right.size)
-        return float((right * weight).sum() / check.total_weight(weight, "mean"))
+        return float((right * weight).sum() / check.weight_of_rows(weight))
 
     def label_indices(self, y: npt.ArrayLike, name: str = "y") -> Array:
         """The index (N,) in `classes` of each label, as the functions of `fastsoftmax` take them.

@@ -25,7 +25,7 @@ from fastsoftmax import functional
 from fastsoftmax import validation as check
 from fastsoftmax.model import SoftmaxModel, class_array, raise_unless_alike
 from fastsoftmax.training import data, fit_sgd
-from fastsoftmax.training.sgd import rate_and_schedule
+from fastsoftmax.training.sgd import MAX_EPOCHS, rate_and_schedule
 from fastsoftmax.training.stream import Options, Stream
 
 __all__ = ["SoftmaxClassifier"]
@@ -161,7 +161,7 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> SoftmaxClassifier:
         check.raise_if_masked(X=X, y=y, sample_weight=sample_weight)
         goes_on = check.flag(self.warm_start, "warm_start") and hasattr(self, "model_")
-        epochs = check.integer(self.max_iter, "max_iter", 1)
+        epochs = check.integer(self.max_iter, "max_iter", 1, MAX_EPOCHS)
         X, y = validate_data(self, X, y, dtype=_DTYPES, reset=not goes_on)
         check_classification_targets(y)
         classes = _two_or_more(np.unique(y))
@@ -181,7 +181,7 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             classes=classes,
             sample_weight=weight,
             label_smoothing=self.label_smoothing,
-            l2=l2 / check.total_weight(weight, "mean") if l2_of_sum else l2,
+            l2=l2 / check.weight_of_rows(weight) if l2_of_sum else l2,
             standardize=self.standardize,
             batch_size=self.batch_size,
             epochs=epochs,

@@ -172,6 +172,14 @@ def total_weight(weight: Array, reduction: str) -> float:
     return total
 
 
+def weight_of_rows(weight: Array, name: str = "sample_weight") -> float:
+    """`total_weight` of rows, of which one at least must count."""
+    if not weight.any():
+        reason = f"{name} sums to zero" if weight.size else "there are no rows"
+        raise ValueError(f"{reason}: nothing counts")
+    return total_weight(weight, "mean")
+
+
 def choice(value: Any, name: str, allowed: tuple[str, ...]) -> str:
     """One of a few words."""
     if value not in allowed:
@@ -206,6 +214,8 @@ def number(
         raise TypeError(f"{name} must be a number, got {value!r}")
     try:
         result = float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be a number that a float64 can hold") from None
     except TypeError:
         raise TypeError(f"{name} must be a number, got {type(value).__name__}") from None
     if not (low <= result <= high and math.isfinite(result)) or (below and result == high):
@@ -215,8 +225,8 @@ def number(
     return result
 
 
-def integer(value: Any, name: str, low: int) -> int:
-    """An integer of at least `low`."""
+def integer(value: Any, name: str, low: int, high: int | None = None) -> int:
+    """An integer in [low, high], or of at least `low`."""
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
@@ -224,8 +234,15 @@ def integer(value: Any, name: str, low: int) -> int:
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
     if result < low:
-        raise ValueError(f"{name} must be at least {low}, got {result}")
+        raise ValueError(f"{name} must be at least {low}, got {_short(result)}")
+    if high is not None and result > high:
+        raise ValueError(f"{name} must be at most {high}, got {_short(result)}")
     return result
+
+
+def _short(value: int) -> str:
+    """Python refuses to write integers of very many digits."""
+    return str(value) if value.bit_length() < 64 else f"an integer of {value.bit_length()} bits"
 
 
 def output(out: Any, shape: tuple[int, ...], dtype: Any) -> Array:

@@ -53,9 +53,15 @@ def samples(
     X = check.convertible(X, dtype)
     targets, classes = encode(y, len(X), classes, dtype)
     weight = check.sample_weight(sample_weight, len(X))
+    total = check.weight_of_rows(weight)
     if class_weight is not None:
         weight = weight * weight_by_class(class_weight, targets, classes, weight)[targets]
-    return Samples(X, targets, weight, check.total_weight(weight, "mean")), classes, dtype
+        total = check.weight_of_rows(weight, "sample_weight times class_weight")
+    with np.errstate(over="ignore"):
+        overflows = targets.ndim == 2 and not targets.sum() <= np.finfo(dtype).max
+    if overflows:
+        raise ValueError(f"the targets in y sum to more than a {dtype} can hold; scale them down")
+    return Samples(X, targets, weight, total), classes, dtype
 
 
 def encode(y: Any, n_rows: int, classes: Any, dtype: np.dtype[Any]) -> tuple[Array, Array]:
@@ -156,11 +162,18 @@ def validation(value: Any, n_features: int, classes: Array, dtype: np.dtype[Any]
     """`validation_data` checked: (X, y) or (X, y, sample_weight)."""
     if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
         raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
-    X = check.samples(value[0], n_features, dtype)
-    if len(X) == 0:
-        raise ValueError("validation_data must have at least one row")
-    targets, _ = encode(value[1], len(X), classes, dtype)
-    weight = None if len(value) == 2 else check.sample_weight(value[2], len(X))
+    try:
+        X = check.samples(value[0], n_features, dtype)
+        if len(X) == 0:
+            raise ValueError("X must have at least one row")
+        check.raise_if_non_finite(X=X)
+        targets, _ = encode(value[1], len(X), classes, dtype)
+        weight = None if len(value) == 2 else check.sample_weight(value[2], len(X))
+        if weight is not None:
+            check.weight_of_rows(weight)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"validation_data: {error}") from None
     return Validation(X, targets, weight)
 
 

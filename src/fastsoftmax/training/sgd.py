@@ -28,6 +28,8 @@ from fastsoftmax.training.schedules import SCHEDULES
 
 Array = npt.NDArray[Any]
 
+MAX_EPOCHS = 2**31 - 1  # so that steps are counted in 64 bits
+
 
 def fit_sgd(
     X: npt.ArrayLike,
@@ -163,7 +165,7 @@ def fit_sgd(
     n_rows, n_features = samples.X.shape
     W, b = data.starting_weights(init, names, n_features)
     batch_size = even_batches(n_rows, check.integer(batch_size, "batch_size", 1))
-    epochs = check.integer(epochs, "epochs", 0)
+    epochs = check.integer(epochs, "epochs", 0, MAX_EPOCHS)
     average = check.number(average, "average", 0, 1)
     l2 = penalty(l2, samples.total_weight)
     standardize, shuffle = check.flag(standardize, "standardize"), check.flag(shuffle, "shuffle")
