@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -199,8 +200,9 @@ def _check_writable(output: Path | None) -> None:
         return
     if output.is_dir():
         raise ValueError(f"{output} is a folder; --output must name a file")
-    if not output.parent.is_dir():
-        raise ValueError(f"--output: there is no folder {output.parent}")
+    folder = Path(os.path.realpath(output)).parent  # where a link leads to
+    if not folder.is_dir():
+        raise ValueError(f"--output: there is no folder {folder}")
 
 
 def _training_data(
