@@ -195,9 +195,58 @@ def test_bad_cells_are_named_and_nothing_is_written(tmp_path, cell, words):
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_non_finite_cells_are_named(tmp_path):
-    (tmp_path / "d.csv").write_text("a,y\n1,0\n2,1\nnan,1\n4,0\n")
-    fails(run("train", tmp_path / "d.csv", "--label", "y", "--test-fraction", 0), "X[2, 0] is nan")
+@pytest.mark.parametrize("cell", ["nan", "inf", "-inf"])
+def test_non_finite_cells_are_named_where_the_file_has_them(trained, tmp_path, cell):
+    """Rows of tables count from 1, as in the other errors; indices of arrays from 0."""
+    rows = [f"{i},{2 * i},{i % 2},wet" for i in range(40)]
+    rows[30] = f"{cell},1,1,dry"
+    (tmp_path / "d.csv").write_text("\n".join(["b,n,a,y", *rows]))
+    place = "d.csv", "column 'b'", cell, "row 31,"
+    fails(run("train", tmp_path / "d.csv", "--label", "y"), *place)
+    fails(run("predict", trained, tmp_path / "d.csv"), *place)
+    X = np.arange(120.0).reshape(40, 3)
+    y = X[:, 0] % 2
+    np.savez(tmp_path / "y.npz", X=X.copy(), y=np.where(y == y[7], y, float(cell)))
+    X[30, 2] = float(cell)
+    np.save(tmp_path / "d.npy", X)
+    np.savez(tmp_path / "X.npz", X=X, y=y)
+    for path, label in (("d.npy", 0), ("d.npy", 2), ("X.npz", "y")):
+        fails(run("train", tmp_path / path, "--label", label), path, cell, "row 30, column 2 ")
+    fails(run("predict", trained, tmp_path / "d.npy"), cell, "row 30, column 2 ")
+    fails(run("train", tmp_path / "y.npz"), "y.npz", cell, "label 0 ")
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_label_that_is_not_finite_is_named(tmp_path, ending):
+    frame = pl.DataFrame({"a": [1.0, 2.0, 3.0], "y": [0.0, 1.0, float("nan")]})
+    path = tmp_path / f"d.{ending}"
+    frame.write_csv(path) if ending == "csv" else frame.write_parquet(path)
+    fails(run("train", path, "--label", "y"), "column 'y'", "nan", "row 3,")
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [
+        (["01", "1", "2"], "U"),
+        (["1e3", "2e3"], "U"),
+        (["True", "False"], "U"),
+        (["+1", "-1"], "U"),
+        (["1", "2.5"], "U"),
+        (["18446744073709551616", "0"], "U"),
+        (["-1", "12"], "i"),
+        (["1.0", "2.5"], "f"),
+    ],
+)
+def test_predictions_are_spelt_as_the_labels_were(tmp_path, labels, kind):
+    rows = [f"{i % len(labels)},{labels[i % len(labels)]}" for i in range(12)]
+    (tmp_path / "d.csv").write_text("\n".join(["a,y", *rows]))
+    train = "train", tmp_path / "d.csv", "--label", "y", "-o", tmp_path / "m.npz"
+    result = run(*train, "--test-fraction", 0, "--epochs", 200)
+    assert result.exit_code == 0, result.output
+    assert fs.SoftmaxModel.load(tmp_path / "m.npz").classes.dtype.kind == kind
+    predict = "predict", tmp_path / "m.npz", tmp_path / "d.csv"
+    assert run(*predict).stdout.split() == ["prediction", *(row.split(",")[1] for row in rows)]
+    assert set(run(*predict, "--proba").stdout.split()[0].split(",")) == set(labels)
 
 
 def test_a_failed_predict_leaves_the_old_output(trained, tmp_path):

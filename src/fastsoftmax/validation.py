@@ -261,14 +261,21 @@ def output(out: Any, shape: tuple[int, ...], dtype: Any) -> Array:
     return out
 
 
+def first_non_finite(array: Array) -> tuple[int, ...] | None:
+    """The first cell of a 1-D or 2-D array that is not finite."""
+    for first in range(0, len(array), _SCAN_ROWS):
+        bad = np.argwhere(~np.isfinite(array[first : first + _SCAN_ROWS]))
+        if bad.size:
+            return (int(bad[0][0]) + first, *(int(i) for i in bad[0][1:]))
+    return None
+
+
 def raise_if_non_finite(**arrays: Array) -> None:
     """Name the first cell of the 1-D and 2-D `arrays` that is not finite, if there is one."""
     for name, array in arrays.items():
-        for first in range(0, len(array), _SCAN_ROWS):
-            bad = np.argwhere(~np.isfinite(array[first : first + _SCAN_ROWS]))
-            if bad.size:
-                cell = (int(bad[0][0]) + first, *(int(i) for i in bad[0][1:]))
-                raise ValueError(f"{name}{list(cell)} is {array[cell]}; {name} must be finite")
+        cell = first_non_finite(array)
+        if cell is not None:
+            raise ValueError(f"{name}{list(cell)} is {array[cell]}; {name} must be finite")
 
 
 def raise_non_finite(what: str, dtype: np.dtype[Any], **arrays: Array) -> NoReturn:

@@ -152,7 +152,8 @@ def predict(
         X = data.read(file).features(model.feature_names, len(model.W))
         if proba:
             P = model.predict_proba(X)
-            frame = pl.DataFrame({str(c): P[:, k] for k, c in enumerate(model.classes)})
+            names = pl.Series(model.classes).cast(pl.String)  # as predictions are spelt
+            frame = pl.DataFrame({name: P[:, k] for k, name in enumerate(names)})
         else:
             frame = pl.DataFrame({"prediction": model.predict(X)})
         if output is None:

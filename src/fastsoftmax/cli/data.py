@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from fastsoftmax import validation as check
+
 Array = npt.NDArray[Any]
 
 
@@ -44,7 +46,9 @@ class Table:
             names = [name for name in columns if name != label]
             return self._features(names), self._labels(label), tuple(names)
         assert self.array is not None
+        self._finite(self.array)
         if self.labels is not None:
+            self._finite(self.labels)
             return self.array, self.labels, self.names
         if self.path.suffix == ".npz":
             raise DataError(f"{self.path} has no array {label or DEFAULT_LABEL!r} of labels")
@@ -78,7 +82,11 @@ class Table:
                 f"{self.path} has {width} columns; the model needs {n_features}, "
                 "and they cannot be matched by name"
             )
-        return self.array if self.frame is None else self._features(self.frame.columns)  # type: ignore[return-value]
+        if self.frame is not None:
+            return self._features(self.frame.columns)
+        assert self.array is not None
+        self._finite(self.array)
+        return self.array
 
     def _features(self, names: Sequence[str]) -> Array:
         assert self.frame is not None
@@ -92,7 +100,7 @@ class Table:
                     f"{self.path}: column {name!r} holds {column[row]!r} in row {row + 1}, "
                     "which is not a number"
                 )
-            self._no_nulls(column)
+            self._complete(numbers)
         frame = self.frame.select(names)
         narrow = all(dtype == pl.Float32 for dtype in frame.dtypes)
         X = frame.cast(pl.Float32 if narrow else pl.Float64).to_numpy(order="c")
@@ -101,23 +109,56 @@ class Table:
     def _labels(self, name: str) -> Array:
         assert self.frame is not None
         column = self.frame[name]
-        self._no_nulls(column)
+        if self.path.suffix == ".csv":
+            column = self._numbers_if_spelt_so(column)
+        self._complete(column)
         if column.dtype.is_numeric() or column.dtype == pl.Boolean:
             return column.to_numpy()
         return np.array(column.cast(pl.String).to_list(), dtype=np.str_)
 
-    def _no_nulls(self, column: pl.Series) -> None:
+    def _numbers_if_spelt_so(self, text: pl.Series) -> pl.Series:
+        """Numbers, if each is written as predictions will be: "01" and "1e3" are names."""
+        floats = text.cast(pl.Float64, strict=False)
+        if not floats.is_null().any():
+            self._complete(floats)
+        for numbers in (text.cast(pl.Int64, strict=False), floats):
+            if numbers.cast(pl.String).eq_missing(text).all():
+                return numbers
+        return text
+
+    def _complete(self, column: pl.Series) -> None:
+        """Each row has a value, and a number is finite."""
         for row in column.is_null().arg_true().head(1):
             raise DataError(f"{self.path}: column {column.name!r} has no value in row {row + 1}")
+        if column.dtype.is_float():
+            for row in (~column.is_finite()).arg_true().head(1):
+                raise DataError(
+                    f"{self.path}: column {column.name!r} holds {column[row]} in row {row + 1}, "
+                    "which is not finite"
+                )
+
+    def _finite(self, array: Array) -> None:
+        """An array of the file holds no NaN or infinity."""
+        cell = check.first_non_finite(array) if array.dtype.kind == "f" else None
+        if cell is not None:
+            place = f"row {cell[0]}, column {cell[1]}" if array.ndim == 2 else f"label {cell[0]}"
+            raise DataError(
+                f"{self.path}: {place} (counted from 0) is {array[cell]}, which is not finite"
+            )
 
 
 def read(path: Path, label: str | None = None) -> Table:
-    """Read a data file by its ending; `label` names the array of labels in an .npz."""
+    """Read a data file by its ending; `label` names the array of labels in an .npz.
+
+    In a .csv, it names the column that is left as it is spelt.
+    """
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
     try:
         if path.suffix == ".csv":
-            return Table(path, frame=pl.read_csv(path, infer_schema_length=None))
+            as_spelt = {} if label is None else {label: pl.String}
+            frame = pl.read_csv(path, infer_schema_length=None, schema_overrides=as_spelt)
+            return Table(path, frame=frame)
         if path.suffix == ".parquet":
             return Table(path, frame=pl.read_parquet(path))
         if path.suffix == ".npy":
