@@ -1,4 +1,7 @@
+import os
 import re
+import select
+import signal
 import subprocess
 import sys
 
@@ -8,6 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 import fastsoftmax as fs
+from fastsoftmax.cli import app as commands
+from fastsoftmax.cli import timing
 from fastsoftmax.cli.app import app
 
 
@@ -266,3 +271,96 @@ def test_without_the_extra_the_command_says_so():
 
 def test_version():
     assert run("--version").stdout.strip() == fs.__version__
+
+
+def test_the_comparison_takes_few_rows_where_classes_are_many(monkeypatch):
+    """NumPy has arrays of rows x classes; 200,000 x 3000 of them took 4 GB."""
+    sizes = []
+
+    def numpys(X, y, W, b):
+        sizes.append((len(X), W.shape[1]))
+
+    monkeypatch.setattr(timing, "baseline_loss_and_gradient", numpys)
+    model = fs.SoftmaxModel(np.zeros((8, 3000)), np.zeros(3000), np.arange(3000))
+    commands._compare(model, np.zeros((10_000, 8)), np.zeros(10_000, int))
+    assert len(set(sizes)) == 1
+    assert sizes[0][0] > 100
+    assert np.prod(sizes[0]) * 8 < 10e6
+
+
+def test_a_comparison_without_memory_fails_nothing(frame, tmp_path, monkeypatch):
+    def numpys(X, y, W, b):
+        raise MemoryError
+
+    monkeypatch.setattr(timing, "baseline_loss_and_gradient", numpys)
+    frame.write_csv(tmp_path / "data.csv")
+    result = run("train", tmp_path / "data.csv", "--label", "kind", "-o", tmp_path / "m.npz")
+    assert result.exit_code == 0, result.output
+    assert "test accuracy" in result.stdout
+    assert "model saved" in result.stdout
+    assert "NumPy" not in result.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a signal is sent as POSIX does")
+def test_ctrl_c_saves_what_was_learnt(frame, tmp_path, monkeypatch):
+    def interrupted(*arguments, **options):
+        def interrupt(epoch):
+            if epoch.epoch == 2:
+                signal.raise_signal(signal.SIGINT)
+
+        return fs.fit_sgd(*arguments, **options, callback=interrupt)
+
+    monkeypatch.setattr(commands, "fit_sgd", interrupted)
+    frame.write_csv(tmp_path / "data.csv")
+    train = "train", tmp_path / "data.csv", "--label", "kind", "--epochs", 10000
+    result = run(*train, "-o", tmp_path / "m.npz")
+    assert result.exit_code == 130
+    said = result.stderr.strip().splitlines()[-1]
+    assert said.startswith("fastsoftmax: interrupted after 3 epochs; ")
+    assert said.endswith(f"saved as {tmp_path / 'm.npz'}")
+    assert fs.SoftmaxModel.load(tmp_path / "m.npz").W.any()
+    result = run(*train)
+    assert result.exit_code == 130
+    assert result.stderr.strip().endswith("fastsoftmax: interrupted after 3 epochs")
+
+
+def test_ctrl_c_elsewhere_is_one_line(trained, tmp_path, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands.data, "read", interrupt)
+    result = run("predict", trained, tmp_path / "data.csv")
+    assert result.exit_code == 130
+    assert result.stderr == "fastsoftmax: interrupted\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX's")
+@pytest.mark.parametrize("arguments", [["predict"], ["predict", "-o"], ["train"]])
+def test_a_reader_that_goes_away_is_one_line(trained, tmp_path, arguments):
+    """Of standard output, where Python would have a last word at its end, and of a named pipe."""
+    command, *option = arguments
+    rows = "1.5,wet,2.5,0\n" * 20_000  # more than a pipe holds
+    (tmp_path / "large.csv").write_text("a,kind,b,n\n" + rows)
+    given = [trained, tmp_path / "large.csv"]
+    if command == "train":
+        given = [tmp_path / "data.csv", "--label", "kind", "--epochs", 1]
+    pipe = tmp_path / "pipe"
+    if option:
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        given += [*option, pipe]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from fastsoftmax.cli import main; main()", command]
+        + [str(argument) for argument in given],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if option:
+        select.select([reader], [], [], 30)
+        os.close(reader)
+    process.stdout.close()
+    line = process.stderr.read().strip().splitlines()[-1]
+    process.stderr.close()
+    assert process.wait(60) == 2
+    assert line == "fastsoftmax: whoever read the output closed it"

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,11 +23,11 @@ from sklearn.model_selection import train_test_split
 from fastsoftmax._version import __version__
 from fastsoftmax.bench import measure, report
 from fastsoftmax.cli import data
-from fastsoftmax.cli.timing import pass_seconds
+from fastsoftmax.cli.timing import pass_seconds, rows_for
 from fastsoftmax.files import atomic_write
 from fastsoftmax.functional import loss
 from fastsoftmax.model import SoftmaxModel, class_array
-from fastsoftmax.training import SGDResult, fit_sgd
+from fastsoftmax.training import SGDResult, TrainingInterrupted, fit_sgd
 
 Array = npt.NDArray[Any]
 
@@ -37,18 +37,43 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-console = Console()
+
+
+class _Console(Console):
+    """Standard output; that its reader went away is an error like others."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+console = _Console()
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Bad input ends the program with one line and exit code 2."""
+    """What goes wrong ends the program with one line: exit code 2, or 130 for Ctrl-C."""
     try:
         yield
+        print(end="", flush=True)  # what standard output does not take is an error too
     except (ValueError, TypeError, OSError, FloatingPointError, ImportError, MemoryError) as error:
-        line = " ".join(str(error).split()) or type(error).__name__
-        print(f"fastsoftmax: {line}", file=sys.stderr)
-        raise typer.Exit(2) from None
+        text = "whoever read the output closed it" if _is_broken_pipe(error) else str(error)
+        raise _ended(" ".join(text.split()) or type(error).__name__, 2) from None
+    except KeyboardInterrupt:
+        raise _ended("interrupted", 130) from None
+
+
+def _is_broken_pipe(error: BaseException) -> bool:
+    return isinstance(error, BrokenPipeError) or "Broken pipe" in str(error)  # polars' has no type
+
+
+def _ended(line: str, code: int) -> typer.Exit:
+    """Say the line; what ends the program."""
+    try:
+        print(end="", flush=True)
+    except OSError:  # Python would complain at its end of what it cannot write
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print(f"fastsoftmax: {line}", file=sys.stderr)
+    return typer.Exit(code)
 
 
 def _show_version(wanted: bool) -> None:
@@ -111,7 +136,8 @@ def train(
             raise ValueError(f"--test-fraction must be at least 0 and below 1, got {test_fraction}")
         X, y, names = _training_data(file, label)
         parts = _hold_out(X, y, test_fraction, seed)
-        result = fit_sgd(
+        result = _fit(
+            output,
             parts[0],
             parts[2],
             epochs=epochs,
@@ -132,6 +158,7 @@ def train(
         if plot is not None:
             result.plot().figure.savefig(plot)
             console.print(f"loss curves drawn as {plot}", highlight=False, soft_wrap=True)
+        _compare(result.model, parts[0], parts[2])
 
 
 @app.command()
@@ -157,7 +184,7 @@ def predict(
         else:
             frame = pl.DataFrame({"prediction": model.predict(X)})
         if output is None:
-            sys.stdout.write(frame.write_csv())
+            print(frame.write_csv(), end="")
         else:
             with atomic_write(output) as temporary:
                 frame.write_csv(temporary)
@@ -235,6 +262,19 @@ def _hold_out(
     return X_train, X_test, y_train, y_test
 
 
+def _fit(output: Path | None, X: Array, y: Array, **options: Any) -> SGDResult:
+    """`fit_sgd`; Ctrl-C ends the program with what was learnt by then saved."""
+    try:
+        return fit_sgd(X, y, **options)
+    except TrainingInterrupted as interrupt:
+        result = interrupt.result
+        told = f"interrupted after {len(result.history['loss'])} epochs"
+        if output is not None:
+            result.model.save(output)
+            told += f"; what was learnt by then is saved as {output}"
+        raise _ended(told, 130) from None
+
+
 def _check_plot(plot: Path | None) -> None:
     """Before the training, not after it."""
     if plot is None:
@@ -298,7 +338,7 @@ def _shape(text: str) -> tuple[int, int, int]:
 
 def _report(result: SGDResult, X: Array, X_test: Array, y: Array, y_test: Array) -> None:
     model = result.model
-    table = RichTable(show_header=False, box=None)
+    table = _table()
     table.add_row("data", f"{len(X)} rows x {X.shape[1]} features, {len(model.classes)} classes")
     if len(y_test):
         accuracy = model.score(X_test, y_test)
@@ -313,9 +353,26 @@ def _report(result: SGDResult, X: Array, X_test: Array, y: Array, y_test: Array)
         seconds = np.median(result.history["seconds"][1:] or result.history["seconds"])
         table.add_row("training loss", f"{result.history['loss'][-1]:.4f} over the last epoch")
         table.add_row("training speed", f"{len(X) / seconds:,.0f} rows per second")
-    ours, numpys = pass_seconds(X, model.label_indices(y), model.W, model.b)
-    table.add_row(
-        "one pass",
-        f"{ours * 1e3:.3f} ms, NumPy {numpys * 1e3:.3f} ms: {numpys / ours:.2f} times as fast",
-    )
     console.print(table, highlight=False)
+
+
+def _compare(model: SoftmaxModel, X: Array, y: Array) -> None:
+    """Print the speed against NumPy; no result depends on it, so that it fails nothing."""
+    n_rows = rows_for(len(X), model.W)
+    with suppress(MemoryError, ValueError):
+        labels = model.label_indices(y[:n_rows])
+        ours, numpys = pass_seconds(X[:n_rows], labels, model.W, model.b)
+        line = (
+            f"{ours * 1e3:.3f} ms, NumPy {numpys * 1e3:.3f} ms: {numpys / ours:.2f} times as fast"
+        )
+        table = _table()
+        table.add_row("one pass", line if n_rows == len(X) else f"{line} on {n_rows} of the rows")
+        console.print(table, highlight=False)
+
+
+def _table() -> RichTable:
+    """Two columns; those of several tables are in line."""
+    table = RichTable(show_header=False, box=None)
+    table.add_column(min_width=len("training speed"))
+    table.add_column()
+    return table
