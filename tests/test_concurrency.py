@@ -115,7 +115,6 @@ inside.join()
 stop.set()
 other.join()
 threads.launch(probe)
-threads.launch(lambda run: threads.launch(probe))  # one inside another
 print(*seen)
 """
 
@@ -123,9 +122,65 @@ print(*seen)
 def test_workqueue_is_entered_by_a_thread_that_is_alone(run_program, layer):
     seen = run_program(ENTERED, **layer).split()
     if layer["NUMBA_THREADING_LAYER"] == "workqueue":
-        assert seen == ["parallel", "serial", "serial", "parallel", "serial"]
+        assert seen == ["parallel", "serial", "serial", "parallel"]
     else:
-        assert seen == ["parallel"] * 5
+        assert seen == ["parallel"] * 4
+
+
+INTERRUPTED = """
+import sys
+import numba
+from fastsoftmax import layers, threads
+from fastsoftmax.kernels.compile.parallel import in_parallel
+
+files = {layers.__file__, threads.__file__}
+seen = []
+
+
+def probe(run):
+    seen.append((run == in_parallel(), numba.get_num_threads()))
+
+
+def interrupted(n):
+    # whether a call met the interrupt, which comes at line or return number n of our code
+    left = [n]
+
+    def trace(frame, event, argument):
+        if frame.f_code.co_filename not in files:
+            return None
+        if event in ("line", "return"):
+            left[0] -= 1
+            if left[0] == 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        threads.launch(probe)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+threads.set_num_threads(2)
+threads.launch(probe)
+n = 1
+while interrupted(n):
+    assert numba.get_num_threads() == 4, n
+    seen.clear()
+    threads.launch(probe)
+    assert seen == [(True, 2)], n
+    n += 1
+print(layers.chosen(), n > 15)
+"""
+
+
+def test_an_interrupt_anywhere_in_a_call_leaves_the_next_one_parallel(run_program):
+    settings = {"NUMBA_THREADING_LAYER": "workqueue", "NUMBA_NUM_THREADS": "4"}
+    assert run_program(INTERRUPTED, **settings) == "workqueue True\n"
 
 
 GIL = """
@@ -183,7 +238,7 @@ print("right")
     assert run_program(program, **layer) == "right\n"
 
 
-def test_threads_of_one_process_share_the_setting_but_not_results():
+def test_threads_of_one_process_share_no_results():
     Z = np.random.default_rng(0).standard_normal((3000, 9))
     expected = fs.softmax(Z).tobytes()
     results = []
@@ -198,5 +253,4 @@ def test_threads_of_one_process_share_the_setting_but_not_results():
         thread.start()
     for thread in threads:
         thread.join()
-    fs.set_num_threads(None)
     assert results == [expected] * 80

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import numba
@@ -173,6 +174,88 @@ def test_the_setting_holds_in_every_python_thread():
         thread.start()
         thread.join()
     assert seen == [1, 2]
+
+
+@needs_two
+def test_blocks_of_two_threads_may_end_in_any_order():
+    """A begins, B begins, A ends, B ends: nobody's number stays, and nobody sees the other's."""
+    turns = [threading.Event() for _ in range(3)]
+    seen = {}
+
+    def second():
+        turns[0].wait(30)
+        seen["B before"] = threads_of_a_kernel()
+        with fs.num_threads(2):
+            turns[1].set()
+            turns[2].wait(30)
+            seen["B"] = threads_of_a_kernel()
+        seen["B after"] = threads_of_a_kernel()
+
+    fs.set_num_threads(LIMIT)
+    thread = threading.Thread(target=second)
+    thread.start()
+    with fs.num_threads(1):
+        turns[0].set()
+        turns[1].wait(30)
+        seen["A"] = threads_of_a_kernel()
+    seen["A after"] = threads_of_a_kernel()
+    turns[2].set()
+    thread.join(30)
+    seen["end"] = threads_of_a_kernel()
+    expected = {"A": 1, "B": 2}
+    assert seen == expected | dict.fromkeys(seen.keys() - expected, LIMIT)
+    assert len(seen) == 6
+
+
+@needs_two
+def test_blocks_of_tasks_may_end_in_any_order():
+    seen = []
+
+    async def first(begun, ended):
+        with fs.num_threads(1):
+            begun[0].set()
+            await begun[1].wait()
+            seen.append(threads_of_a_kernel())
+        seen.append(threads_of_a_kernel())
+        ended.set()
+
+    async def second(begun, ended):
+        await begun[0].wait()
+        with fs.num_threads(2):
+            begun[1].set()
+            await ended.wait()
+            seen.append(threads_of_a_kernel())
+
+    async def both():
+        begun, ended = (asyncio.Event(), asyncio.Event()), asyncio.Event()
+        await asyncio.gather(first(begun, ended), second(begun, ended))
+
+    fs.set_num_threads(LIMIT)
+    asyncio.run(both())
+    assert [*seen, threads_of_a_kernel()] == [1, LIMIT, 2, LIMIT]
+
+
+@needs_two
+def test_blocks_of_generators_may_end_in_any_order():
+    def block(n):
+        with fs.num_threads(n):
+            yield threads_of_a_kernel()
+
+    fs.set_num_threads(LIMIT)
+    first, second = block(1), block(2)
+    assert (next(first), next(second)) == (1, 2)
+    first.close()
+    assert threads_of_a_kernel() == 2
+    second.close()
+    assert threads_of_a_kernel() == LIMIT
+
+
+@needs_two
+def test_a_block_counts_above_the_processs_number():
+    with fs.num_threads(1):
+        fs.set_num_threads(2)
+        assert threads_of_a_kernel() == 1
+    assert threads_of_a_kernel() == 2
 
 
 @pytest.mark.parametrize(

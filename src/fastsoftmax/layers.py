@@ -26,7 +26,6 @@ _TBB_NAMES = {"linux": "libtbb.so.12", "win32": "tbb12.dll", "darwin": "libtbb.1
 _OLDEST_TBB = (2021, 6)  # that Numba accepts
 
 _lock = threading.Lock()  # held while a layer is chosen
-_in_workqueue = threading.Lock()  # held while a kernel of ours is inside
 _started: str | None = None
 _inherited = False
 
@@ -62,18 +61,15 @@ def start() -> str:
     return str(_started)
 
 
-def enter() -> bool:
-    """Whether this thread may run a parallel loop now; a True obliges to `leave` after it."""
-    if start() != "workqueue":
-        return True
-    # another thread can be inside with a kernel of somebody else's, which no lock of ours shows
-    return len(sys._current_frames()) == 1 and _in_workqueue.acquire(blocking=False)
+def may_enter() -> bool:
+    """Whether this thread may run a parallel loop now.
 
-
-def leave() -> None:
-    """The parallel loop is done."""
-    if _started == "workqueue":
-        _in_workqueue.release()
+    In workqueue, it must be alone: of several threads another can be inside, with a kernel of
+    somebody else's too. One that is alone stays so for the call. A thread that comes later finds
+    this one, and a lock beside that would only be one to lose: an interrupt comes between any two
+    steps.
+    """
+    return start() != "workqueue" or len(sys._current_frames()) == 1
 
 
 def _load_pips_tbb() -> None:
@@ -108,8 +104,8 @@ def _pips_tbb() -> Path | None:
 
 
 def _after_fork_in_child() -> None:
-    global _lock, _in_workqueue, _inherited
-    _lock, _in_workqueue = threading.Lock(), threading.Lock()
+    global _lock, _inherited
+    _lock = threading.Lock()
     _inherited = _inherited or chosen() is not None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numba
@@ -12,14 +13,27 @@ import numba
 from fastsoftmax import layers, limits
 from fastsoftmax.kernels.compile.parallel import in_parallel, one_by_one
 
-_requested: int | None = None
+_of_process: int | None = None
+
+
+class _Block:
+    """A `num_threads` block under way."""
+
+    def __init__(self, n: int | None) -> None:
+        self.n = n
+
+
+# Of this thread, or asyncio task; the last counts. Each takes away its own when it ends: blocks of
+# generators end in any order.
+_blocks: ContextVar[tuple[_Block, ...]] = ContextVar("fastsoftmax.num_threads", default=())
 
 
 def set_num_threads(n: int | None) -> None:
     """Let this library's kernels use `n` threads, in the whole process, from now on.
 
     The number is the process's: it holds for calls from any of its threads, each of which may use
-    as many. Other users of Numba keep theirs. No bit of a result depends on it.
+    as many, but for those inside a `num_threads` block. Other users of Numba keep theirs. No bit of
+    a result depends on it.
 
     Parameters
     ----------
@@ -40,23 +54,17 @@ def set_num_threads(n: int | None) -> None:
     >>> fastsoftmax.set_num_threads(1)
     >>> fastsoftmax.set_num_threads(None)
     """
-    global _requested
-    if n is not None:
-        limit = numba.config.NUMBA_NUM_THREADS
-        try:
-            if isinstance(n, bool):
-                raise TypeError
-            n = operator.index(n)
-        except TypeError:
-            raise TypeError(f"n must be an integer or None, got {type(n).__name__}") from None
-        if not 1 <= n <= limit:
-            raise ValueError(f"n must be from 1 to {limit} (NUMBA_NUM_THREADS), got {n}")
-    _requested = n
+    global _of_process
+    _of_process = _checked(n)
 
 
 @contextmanager
 def num_threads(n: int | None) -> Iterator[None]:
-    """`set_num_threads(n)` for the length of a ``with`` block, in the whole process too.
+    """`n` threads, as in `set_num_threads`, for the calls of a ``with`` block.
+
+    It holds for the thread that runs the block, or its asyncio task, and for no other: a thread
+    that is started inside does not inherit it. Blocks may be nested; the innermost counts, above
+    `set_num_threads` too.
 
     Examples
     --------
@@ -65,12 +73,34 @@ def num_threads(n: int | None) -> Iterator[None]:
     ...     fastsoftmax.softmax([0.0, 0.0])
     array([0.5, 0.5])
     """
-    previous = _requested
-    set_num_threads(n)
+    block = _Block(_checked(n))
     try:
+        _blocks.set((*_blocks.get(), block))
         yield
     finally:
-        set_num_threads(previous)
+        _blocks.set(tuple(other for other in _blocks.get() if other is not block))
+
+
+def _checked(n: Any) -> int | None:
+    """A number of threads, or None."""
+    if n is None:
+        return None
+    limit = numba.config.NUMBA_NUM_THREADS
+    try:
+        if isinstance(n, bool):
+            raise TypeError
+        number = operator.index(n)
+    except TypeError:
+        raise TypeError(f"n must be an integer or None, got {type(n).__name__}") from None
+    if not 1 <= number <= limit:
+        raise ValueError(f"n must be from 1 to {limit} (NUMBA_NUM_THREADS), got {number}")
+    return number
+
+
+def _requested() -> int | None:
+    """The number asked for here, None where nobody did."""
+    blocks = _blocks.get()
+    return blocks[-1].n if blocks else _of_process
 
 
 def launch(kernel: Callable[..., None], *arguments: Any, parallel: bool = True) -> None:
@@ -79,39 +109,32 @@ def launch(kernel: Callable[..., None], *arguments: Any, parallel: bool = True) 
     It runs in the calling thread alone without `parallel`, or where only one thread may or can be
     used: see `layers`. The bits are the same.
     """
-    if not parallel or not _several():
-        kernel(one_by_one(), *arguments)
-        return
-    entered = False
-    try:
-        entered = layers.enter()
-        if entered:
-            _run_in_parallel(kernel, arguments)
-    finally:
-        if entered:
-            layers.leave()
-    if not entered:
+    if parallel and _several() and layers.may_enter():
+        _run_in_parallel(kernel, arguments)
+    else:
         kernel(one_by_one(), *arguments)
 
 
 def _several() -> bool:
     """Whether a call may use more than one thread, as far as is known without Numba's layer."""
-    return not layers.inherited() and (_requested or limits.default_threads()) > 1
+    return not layers.inherited() and (_requested() or limits.default_threads()) > 1
 
 
 def _run_in_parallel(kernel: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    """Run a kernel in the layer, which this thread has entered."""
-    run = in_parallel()
+    """Run a kernel in the layer, which this thread may enter."""
+    run, asked = in_parallel(), _requested()
     limit = limits.default_threads()
-    if _requested is None and limit == numba.config.NUMBA_NUM_THREADS:  # Numba's own setting holds
+    if asked is None and limit == numba.config.NUMBA_NUM_THREADS:  # Numba's own setting holds
         kernel(run, *arguments)
         return
     previous = numba.get_num_threads()
-    numba.set_num_threads(_requested or min(previous, limit))
     try:
+        numba.set_num_threads(asked or min(previous, limit))
         kernel(run, *arguments)
-    finally:
         numba.set_num_threads(previous)
+    except BaseException:  # an interrupt comes between any two steps, the last one too
+        numba.set_num_threads(previous)
+        raise
 
 
 def threads_in_use() -> int:
@@ -119,4 +142,4 @@ def threads_in_use() -> int:
     if not _several():
         return 1
     layers.start()
-    return _requested or min(int(numba.get_num_threads()), limits.default_threads())
+    return _requested() or min(int(numba.get_num_threads()), limits.default_threads())
