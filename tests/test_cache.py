@@ -255,7 +255,8 @@ for dtype in [dtypes] if isinstance(dtypes, str) else dtypes:
         fs.softmax(rows), fs.log_softmax(rows), fs.logsumexp(rows)
     for call in (fs.predict, fs.predict_proba, fs.predict_log_proba, fs.decision_function):
         call(X, W, b)
-    fs.decide(np.abs(Z), b), fs.decide(np.abs(Z), np.ones((4, 3)))
+    for utility in (b, np.ones((4, 3)), np.full(3, 0.1), np.full((4, 3), 0.1)):
+        fs.decide(np.abs(Z), utility)
 print(compiled() - before)
 """
     assert run_program(program, repr(dtypes).replace("<class 'float'>", "float")) == "0\n"

@@ -86,9 +86,27 @@ def test_decide_errors(P, utility, exception, message, unchanged):
         fs.decide(P, utility)
 
 
-def test_a_utility_too_large_for_the_type_of_P_says_so():
-    with pytest.raises(ValueError, match="utilit"):
-        fs.decide(P43.astype(np.float32), [1e300, 0.0, 0.0])
+@pytest.mark.parametrize(
+    "utility",
+    [[16777216, 16777217, 0], [1e300, 2e300, 0], [1e-50, 2e-50, 0], [1, 1 + 1e-12, 0]],
+    ids=["integers", "huge", "tiny", "close"],
+)
+def test_utilities_that_float32_cannot_hold_are_not_rounded_to_it(utility):
+    """P decides by its own values in float64, whatever its type."""
+    random = np.random.default_rng(0)
+    P = random.dirichlet(np.ones(3), 40).astype(np.float32)
+    P[::2, 1] = P[::2, 0]  # equally probable: the greater utility decides, by a hair
+    U = np.array([utility, utility[::-1], np.roll(utility, 1)], np.float64)
+    truth = P.astype(np.float64)
+    for layout in (P, np.asfortranarray(P)):
+        np.testing.assert_array_equal(fs.decide(layout, utility), (truth * U[0]).argmax(axis=1))
+        np.testing.assert_array_equal(fs.decide(layout, U), (truth @ U.T).argmax(axis=1))
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).max == np.finfo(float).max, reason="no wider type")
+def test_a_utility_beyond_float64_says_so():
+    with pytest.raises(ValueError, match="the utilities overflow float64"):
+        fs.decide(P43.astype(np.float32), np.array(["1e400", "0", "0"], np.longdouble))
 
 
 def test_sparse_probabilities_are_a_type_error():

@@ -81,7 +81,8 @@ def _warm(dtype: np.dtype[Any]) -> None:
     )
     for prediction in predictions:
         prediction(X, W, b)
-    functional.decide(soft, b)
+    for utility in (b, np.full(2, 0.1), np.full((1, 2), 0.1)):  # which float32 cannot hold
+        functional.decide(soft, utility)
     _warm_slabs(dtype, X, y)
 
 

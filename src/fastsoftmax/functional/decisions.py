@@ -25,7 +25,8 @@ def decide(P: npt.ArrayLike, utility: npt.ArrayLike) -> Any:
     utility : array_like
         (K,): what class k is worth if it is the truth and is chosen (nothing otherwise); the
         decision is ``argmax_k P[n, k] * u[k]``. (decisions, K): ``U[j, k]`` is what decision j is
-        worth where k is the truth; the decision is ``argmax_j sum_k U[j, k] * P[n, k]``.
+        worth where k is the truth; the decision is ``argmax_j sum_k U[j, k] * P[n, k]``. Computed
+        in the type of `P`, but in float64 where that type cannot hold all utilities.
 
     Returns
     -------
@@ -35,7 +36,8 @@ def decide(P: npt.ArrayLike, utility: npt.ArrayLike) -> Any:
     Raises
     ------
     TypeError, ValueError
-        If an argument is not real, not finite, or of the wrong shape, or `P` has a negative entry.
+        If an argument is not real, not finite, or of the wrong shape, or `P` has a negative entry,
+        or a utility is beyond float64.
 
     Notes
     -----
@@ -57,10 +59,7 @@ def decide(P: npt.ArrayLike, utility: npt.ArrayLike) -> Any:
             f"utility must have shape ({n_classes},) or (n_decisions, {n_classes}), "
             f"got {utility.shape}"
         )
-    with np.errstate(over="ignore"):  # what overflows is named below
-        utility = np.array(utility, P.dtype, order="C")
-    if not np.isfinite(utility).all():
-        check.raise_non_finite("the utilities", P.dtype, utility=utility)
+    utility = _in_compute_dtype(utility, P.dtype)
     rows = P if P.ndim == 2 else P[None]
     check.non_negative(rows, "P")
     if utility.ndim == 2:
@@ -70,6 +69,19 @@ def decide(P: npt.ArrayLike, utility: npt.ArrayLike) -> Any:
         if len(rows):
             launch(rowwise.weighted_argmax, check.as_rows(rows), len(rows), utility, decisions)
     return decisions if P.ndim == 2 else decisions[0]
+
+
+def _in_compute_dtype(utility: Array, narrow: np.dtype[Any]) -> Array:
+    """In the type of `P` where that loses nothing, else in float64, which kernels then compute in.
+
+    Rounded, 16777217 and 16777216 would be the same in float32, and the wrong decision the first.
+    """
+    with np.errstate(over="ignore"):  # what overflows is named below
+        wide = np.array(utility, np.float64, order="C")
+        if not np.isfinite(wide).all():
+            check.raise_non_finite("the utilities", wide.dtype, utility=utility)
+        rounded = wide.astype(narrow)
+    return rounded if (rounded == wide).all() else wide
 
 
 def binary_to_softmax(w: npt.ArrayLike, b: float = 0.0) -> tuple[Array, Array]:
