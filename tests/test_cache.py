@@ -100,6 +100,21 @@ def test_a_change_to_any_kernel_compiles_anew(run_program, cache, tmp_path):
     assert run_program(WORK, **environment) == MISS
 
 
+def test_an_upgrade_under_a_running_process(run_program, cache, tmp_path):
+    """It compiles what it imported, and must not leave that as the code of the new version."""
+    copy = tmp_path / "copy" / "fastsoftmax"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {**cache, "PYTHONPATH": copy.parent}
+    upgrade = f"""
+import fastsoftmax
+with open({str(copy / "kernels" / "rows" / "row.py")!r}, "a") as file:
+    file.write("# changed")
+"""
+    assert run_program(upgrade + WORK, **environment) == MISS
+    assert run_program(WORK, **environment) == MISS
+    assert run_program(WORK, **environment) == HIT
+
+
 def test_processes_that_compile_at_once(cache):
     environment = {**os.environ, **{name: str(value) for name, value in cache.items()}}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)

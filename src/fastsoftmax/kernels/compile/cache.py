@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,18 @@ from numba.core import caching
 from numba.core.registry import cpu_target
 
 
-@cache
-def _state() -> str:
-    """A digest of the source of all kernels and of Numba's version."""
+def _digest() -> str:
+    """Of the source of all kernels and of Numba's version."""
     digest = hashlib.sha256(numba.__version__.encode())
     kernels = Path(__file__).parents[1]
     for path in sorted(kernels.rglob("*.py")):
-        digest.update(path.relative_to(kernels).as_posix().encode() + path.read_bytes())
+        with suppress(OSError):  # such as a link of an editor's that leads nowhere
+            digest.update(path.relative_to(kernels).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+# Taken at the import: an upgrade while this process runs changes the files, not what it compiles.
+_STATE = _digest()
 
 
 class _File(caching.IndexDataCacheFile):  # type: ignore[misc]
@@ -35,7 +38,7 @@ class _File(caching.IndexDataCacheFile):  # type: ignore[misc]
     def _load_index(self) -> dict[Any, str]:
         try:
             index = super()._load_index()
-            return {key: name for key, name in index.items() if key[-1] == _state()}
+            return {key: name for key, name in index.items() if key[-1] == _STATE}
         except Exception:  # absent, or damaged in one of many ways
             return {}
 
@@ -75,7 +78,7 @@ class _Cache(caching.FunctionCache):  # type: ignore[misc]
             super().save_overload(sig, data)
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return (*super()._index_key(sig, codegen), _state())
+        return (*super()._index_key(sig, codegen), _STATE)
 
 
 def keep(compiled: Any, function: Any) -> None:
