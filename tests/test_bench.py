@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from importlib.util import find_spec
 
+import numba
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from fastsoftmax.bench import measure, report
 from fastsoftmax.bench.epochs import EPOCHS
 from fastsoftmax.bench.peers import PEERS
 from fastsoftmax.bench.worker import make_data
+from fastsoftmax.cli.app import app
 
 needs = {peer: pytest.mark.skipif(not find_spec(peer), reason=f"no {peer}") for peer in PEERS}
 others = [pytest.param(peer, marks=needs[peer]) for peer in PEERS if peer != "fastsoftmax"]
@@ -44,3 +51,82 @@ def test_the_report_tells_what_was_measured(batch):
     text = report.markdown(result)
     assert "300x20x5" in text
     assert ("batches of 50" in text) == (batch == 50)
+
+
+def refused(*arguments):
+    """The one line that the command ends with."""
+    result = CliRunner().invoke(app, ["bench", *map(str, arguments)])
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.stderr
+    line = result.stderr.strip().splitlines()[-1]
+    assert line.startswith("fastsoftmax: ")
+    return line
+
+
+def test_arguments_are_checked_before_anything_is_measured(monkeypatch, tmp_path):
+    monkeypatch.setattr(measure, "measure", lambda *arguments, **options: pytest.fail("measured"))
+    limit = numba.config.NUMBA_NUM_THREADS
+    for rounds in (0, -3):
+        assert f"--rounds must be at least 1, got {rounds}" in refused("--rounds", rounds)
+    for threads in (0, -1, limit + 1):
+        assert f"--threads must be from 1 to {limit}" in refused("--threads", threads)
+    (tmp_path / "file").touch()
+    assert "--output must name" in refused("-o", tmp_path / "file")
+
+
+def test_a_machine_of_one_cpu_needs_no_option(monkeypatch):
+    used = []
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 1)
+    monkeypatch.setattr(measure, "measure", lambda *a, **options: used.append(a[3]))
+    monkeypatch.setattr(report, "markdown", lambda result: "")
+    assert CliRunner().invoke(app, ["bench"]).exit_code == 0
+    assert used == [1]
+
+
+NO_LIMITS = {"bytes": 1.0, "flops": 1.0}
+
+
+def test_a_shape_beyond_memory_is_one_line(monkeypatch):
+    monkeypatch.setattr(measure, "limits", lambda *arguments: NO_LIMITS)
+    line = refused("--shape", "1000000000000x1000x2", "--dtype", "float64", "--peer", "numpy")
+    assert line.startswith("fastsoftmax: fastsoftmax: Unable to allocate")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a signal is sent as POSIX does")
+def test_a_peer_that_is_killed_is_one_line(monkeypatch):
+    """As by a system without memory."""
+    monkeypatch.setattr(measure, "limits", lambda *arguments: NO_LIMITS)
+    ask = measure.Worker.ask
+
+    def ask_the_dead(worker, *request):
+        worker.process.kill()
+        worker.process.wait()
+        return ask(worker, *request)
+
+    monkeypatch.setattr(measure.Worker, "ask", ask_the_dead)
+    assert "the process of fastsoftmax ended early" in refused("--shape", "10x10x2")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a signal is sent as POSIX does")
+def test_ctrl_c_ends_all_processes():
+    """Sent to the group, as a terminal does; all of them have the pipe that is read to its end."""
+    program = """
+from fastsoftmax.bench import measure
+measure.limits = lambda *arguments: {"bytes": 1.0, "flops": 1.0}
+from fastsoftmax.cli import main
+main()
+"""
+    arguments = ["bench", "--peer", "numpy", "--shape", "100x10x2", "--rounds", "100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr.readline().startswith("measuring 100x10x2")
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == "fastsoftmax: interrupted\n"
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)

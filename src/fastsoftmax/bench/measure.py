@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ class Worker:
     """A peer's process."""
 
     def __init__(self, peer: str, threads: int) -> None:
+        self.peer = peer
         counts = ("OMP", "MKL", "OPENBLAS", "NUMBA")
         environment = os.environ | {f"{name}_NUM_THREADS": str(threads) for name in counts}
         environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=" + str(threads > 1).lower()
@@ -55,14 +56,24 @@ class Worker:
         )
 
     def ask(self, *request: Any) -> Any:
-        """Send a request and wait for its answer."""
+        """Send a request and wait for its answer.
+
+        A ChildProcessError says what went wrong there.
+        """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        print(json.dumps(request), file=self.process.stdin, flush=True)
+        try:
+            print(json.dumps(request), file=self.process.stdin, flush=True)
+        except BrokenPipeError:  # that no answer comes is told below
+            with suppress(BrokenPipeError):
+                self.process.stdin.close()
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the process of {self.process.args!r} ended early")
-        return json.loads(line)
+            raise ChildProcessError(f"the process of {self.peer} ended early, maybe without memory")
+        answer, error = json.loads(line)
+        if error is not None:
+            raise ChildProcessError(f"{self.peer}: {error}")
+        return answer
 
 
 @contextmanager

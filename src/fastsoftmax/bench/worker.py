@@ -1,13 +1,15 @@
 """A peer in its own process: `python -m fastsoftmax.bench.worker PEER THREADS`.
 
 Reads one JSON list per line: ["version"], ["data", N, D, K, dtype, batch size or null], or ["run",
-seconds]; answers with one JSON value per line. With a batch size runs are epochs, else passes.
+seconds]; answers each with a line [answer, error], of which one is null. With a batch size runs are
+epochs, else passes.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +20,8 @@ import numpy.typing as npt
 
 from fastsoftmax.bench.epochs import EPOCHS
 from fastsoftmax.bench.peers import PEERS
+
+Run = Callable[[], tuple[float, float]]  # (loss, seconds)
 
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
@@ -31,9 +35,7 @@ def make_data(N: int, D: int, K: int, dtype: str) -> tuple[npt.NDArray[Any], ...
     return X, y, W, rng.standard_normal(K).astype(dtype)
 
 
-def _runner(
-    peer: str, threads: int, N: int, D: int, K: int, dtype: str, batch: int | None
-) -> Callable[[], tuple[float, float]]:
+def _runner(peer: str, threads: int, N: int, D: int, K: int, dtype: str, batch: int | None) -> Run:
     """What gives (loss, seconds) of an epoch or a pass."""
     data = make_data(N, D, K, dtype)
     if batch is not None:
@@ -53,23 +55,33 @@ def main() -> None:
     peer, threads = sys.argv[1], int(sys.argv[2])
     answers = sys.stdout
     sys.stdout = sys.stderr  # whatever a library prints must not mix with the answers
-    run = None
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks; it kills
+    run: Run | None = None
     for line in sys.stdin:
-        request = json.loads(line)
-        answer: Any
-        if request[0] == "version":
-            answer = importlib.metadata.version(_DISTRIBUTIONS.get(peer, peer))
-        elif request[0] == "data":
-            run = None  # frees the last shape's data first
-            run = _runner(peer, threads, *request[1:])
-            answer = run()[0]
-        else:
-            assert run is not None
-            times: list[float] = []
-            while len(times) < 3 or sum(times) < request[1]:
-                times.append(run()[1])
-            answer = times
-        print(json.dumps(answer), file=answers, flush=True)
+        name, *arguments = json.loads(line)
+        answer: Any = None
+        error = None
+        try:
+            if name == "version":
+                answer = importlib.metadata.version(_DISTRIBUTIONS.get(peer, peer))
+            elif name == "data":
+                run = None  # frees the last shape's data first
+                run = _runner(peer, threads, *arguments)
+                answer = run()[0]
+            else:
+                assert run is not None
+                answer = _times(run, *arguments)
+        except Exception as problem:
+            error = str(problem) or type(problem).__name__
+        print(json.dumps([answer, error]), file=answers, flush=True)
+
+
+def _times(run: Run, seconds: float) -> list[float]:
+    """Of runs that take so long together."""
+    times: list[float] = []
+    while len(times) < 3 or sum(times) < seconds:
+        times.append(run()[1])
+    return times
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -201,7 +202,9 @@ def bench(
     peers: Annotated[
         list[str] | None, typer.Option("--peer", help="Of those installed; all by default.")
     ] = None,
-    threads: Annotated[int, typer.Option(help="Threads of every side.")] = 2,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of every side; 2 by default, if there are.")
+    ] = None,
     rounds: Annotated[int, typer.Option(help="Turns; each lasts a quarter of a second.")] = 7,
     batch: Annotated[
         int | None,
@@ -290,7 +293,7 @@ def _bench(
     shapes: list[str] | None,
     dtypes: list[str] | None,
     peers: list[str] | None,
-    threads: int,
+    threads: int | None,
     rounds: int,
     batch: int | None,
     output: Path | None,
@@ -299,6 +302,14 @@ def _bench(
         raise ImportError("the picture needs matplotlib; pip install 'fastsoftmax[bench]'")
     if not set(dtypes or ()) <= {"float32", "float64"}:
         raise ValueError(f"--dtype must be float32 or float64, got {dtypes}")
+    limit = numba.config.NUMBA_NUM_THREADS
+    threads = min(2, limit) if threads is None else threads
+    if not 1 <= threads <= limit:
+        raise ValueError(f"--threads must be from 1 to {limit} (NUMBA_NUM_THREADS), got {threads}")
+    if rounds < 1:
+        raise ValueError(f"--rounds must be at least 1, got {rounds}")
+    if output is not None and output.exists() and not output.is_dir():
+        raise ValueError(f"{output} is no folder; --output must name one")
     installed = measure.installed_peers(epochs=batch is not None)
     unknown = set(peers or ()) - set(installed)
     if unknown:
