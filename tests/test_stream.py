@@ -208,7 +208,7 @@ def test_a_pickle_fits_another_layout_of_the_weights(problem, monkeypatch):
     stream, p = trained(problem)
     places = optimizer.packed_places
     with monkeypatch.context() as older:
-        older.setattr(optimizer, "packed_places", lambda D, K: places(D, K)[::-1, ::-1])
+        older.setattr(optimizer, "packed_places", lambda *sizes: places(*sizes)[::-1, ::-1])
         other = copy.copy(stream)
         other._renew_optimizer(50)
         pickled = pickle.dumps(other)

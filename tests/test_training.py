@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -670,3 +672,23 @@ def test_letter(data):
     model = fs.fit_sgd(*train, epochs=5, momentum=0.9).model
     np.testing.assert_array_equal(model.classes, list("ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
     assert model.score(*test) > 0.6
+
+
+@pytest.mark.parametrize(("options", "most"), [({}, 6), ({"average": 0.5}, 7)])
+def test_the_memory_of_many_weights(options, most):
+    """The weights, their velocity, two snapshots to back off to, and the model at the end."""
+    D, K = 1500, 400
+    X = np.random.default_rng(0).standard_normal((16, D), dtype=np.float32)
+
+    def fit():
+        y = np.arange(16)
+        return fs.fit_sgd(X, y, classes=np.arange(K), epochs=3, batch_size=8, **options)
+
+    fit()  # compiles
+    tracemalloc.start()
+    try:
+        result = fit()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < most * result.model.W.nbytes

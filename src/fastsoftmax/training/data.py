@@ -187,7 +187,8 @@ def model(value: Any) -> SoftmaxModel:
 def starting_weights(init: Any, classes: Array, n_features: int) -> tuple[Array, Array]:
     """(W (D, K), b (K,)) of a model to go on from, its classes in our order; zeros for None."""
     if init is None:
-        return np.zeros((n_features, len(classes))), np.zeros(len(classes))
+        zeros = np.broadcast_to(np.float64(0), (n_features, len(classes)))  # of one number
+        return zeros, np.zeros(len(classes))
     init = model(init)
     if len(init.W) != n_features:
         raise ValueError(f"init has {len(init.W)} features, X has {n_features}")

@@ -77,7 +77,8 @@ class Training:
                 return
 
     def result(self) -> SGDResult:
-        """What was learnt by now."""
+        """What was learnt by now, and nothing can be undone any more."""
+        self._before_last = None
         done = min(map(len, self.history.values()))  # a signal may come while one is recorded
         history = {key: values[:done] for key, values in self.history.items()}
         parameters = self._parameters(done - 1) if self._best is None else self._best[1]
@@ -85,7 +86,7 @@ class Training:
 
     def _epoch(self, epoch: int) -> tuple[float, float]:
         """(mean loss, last rate) of an epoch; one that fails is undone, and backs off if it may."""
-        before = self.optimizer.snapshot(), self._n_averaged
+        before = self.optimizer.snapshot(at_rest=True), self._n_averaged
         try:
             return self._attempts(epoch, before)
         except KeyboardInterrupt:  # what was learnt counts, but for steps that overflowed
@@ -106,7 +107,7 @@ class Training:
             loss = self._steps(order, rates, shares, self._tell(epoch))
             finite = np.isfinite(loss) and self.optimizer.is_finite()
             if finite and not (self.backs_off and loss > limit):
-                self._before_last = before
+                self._before_last = before if self.backs_off else None
                 self._n_averaged += int(np.count_nonzero(shares))
                 return loss, float(rates[-1])
             self._restore(before)
@@ -164,7 +165,10 @@ class Training:
         """W and b in the units of X after an epoch, averaged where averaging has begun."""
         averaged = self.averaged_epochs and epoch >= self.epochs - self.averaged_epochs
         pair = self.optimizer.average if averaged else self.optimizer.parameters
-        return self.scaling.to_original(*pair)
+        dtype = pair[0].dtype
+        W, b = self.scaling.to_original(*pair)
+        del pair  # where weights are many, a copy less counts
+        return W.astype(dtype, copy=False), b.astype(dtype, copy=False)
 
     def _record(self, loss: float, rate: float, seconds: float) -> None:
         news = {"loss": loss, "learning_rate": rate, "seconds": seconds}

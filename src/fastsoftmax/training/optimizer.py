@@ -7,7 +7,7 @@ step is.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,9 @@ _RETRY = 32
 
 _CHANGED = ("W", "b", "velocity_W", "velocity_b", "average_W", "average_b")
 
+# Places in the packed weights that are computed at once, and kept where these are all.
+_PLACES = 1 << 18
+
 
 class Optimizer:
     """Weights, velocity and average of (mini-batch) SGD with momentum."""
@@ -54,7 +57,6 @@ class Optimizer:
         self.batch_size, self.l2, self.momentum = batch_size, l2, momentum
         self.nesterov, self.label_smoothing = nesterov, label_smoothing
         n_features, n_classes = W.shape
-        self._places = packed_places(n_features, n_classes)
         size = n_classes * packed_features(n_features)
         self._flops = 4.0 * batch_size * n_features * n_classes
         sizes = batch_size, n_features, n_classes, dtype.itemsize
@@ -76,7 +78,7 @@ class Optimizer:
             b=np.zeros(n_classes, dtype),
             velocity_W=np.zeros(size, dtype),
             velocity_b=np.zeros(n_classes, dtype),
-            average_W=np.zeros(size, dtype),
+            average_W=np.zeros(0, dtype),  # until `run` is given shares
             average_b=np.zeros(n_classes, dtype),
             partial_G_T=np.zeros(
                 (n_gradients, n_classes, padded(n_features, dtype.itemsize)), dtype
@@ -84,18 +86,32 @@ class Optimizer:
             partial_g_b=np.zeros((n_partials, n_classes), dtype),
             partial_loss=np.zeros(n_partials),
         )
+        self._places = list(self._blocks_of_places()) if W.size <= _PLACES else None
         self.parameters = W, b
 
     @property
     def n_classes(self) -> int:
         return int(self._state.b.size)
 
+    def _blocks_of_places(self) -> Iterator[tuple[slice, Array]]:
+        """(features, where in the packed weights theirs are), block by block."""
+        n_features, n_classes = self._state.n_features, self.n_classes
+        step = max(_PLACES // n_classes, 1)
+        for first in range(0, n_features, step):
+            last = min(first + step, n_features)
+            yield slice(first, last), packed_places(first, last, n_features, n_classes)
+
     def _pair(self, name: str) -> tuple[Array, Array]:
-        W, b = (getattr(self._state, f"{name}{field}") for field in ("W", "b"))
-        return W[self._places], b.copy()
+        packed, b = (getattr(self._state, f"{name}{field}") for field in ("W", "b"))
+        W = np.empty((self._state.n_features, self.n_classes), b.dtype)
+        for rows, places in self._places or self._blocks_of_places():
+            W[rows] = packed[places]
+        return W, b.copy()
 
     def _set_pair(self, name: str, pair: tuple[Array, Array]) -> None:
-        getattr(self._state, f"{name}W")[self._places] = pair[0]
+        packed, W = getattr(self._state, f"{name}W"), pair[0]
+        for rows, places in self._places or self._blocks_of_places():
+            packed[places] = W[rows]
         getattr(self._state, f"{name}b")[:] = pair[1]
 
     @property
@@ -126,13 +142,19 @@ class Optimizer:
         """The mean of the iterates that had a share in it; as `parameters`."""
         return self._pair("average_")
 
-    def snapshot(self) -> list[Array]:
-        """All that steps change, to `restore`."""
-        return [getattr(self._state, field).copy() for field in _CHANGED]
+    def snapshot(self, *, at_rest: bool = False) -> list[Array]:
+        """All that steps change, to `restore`; with `at_rest`, as if the velocity were zero."""
+        nothing = np.empty(0, self._state.b.dtype)
+        return [
+            nothing if at_rest and "velocity" in field else getattr(self._state, field).copy()
+            for field in _CHANGED
+        ]
 
     def restore(self, snapshot: list[Array]) -> None:
-        copies = (array.copy() for array in snapshot)
-        fields: dict[str, Any] = dict(zip(_CHANGED, copies, strict=True))
+        fields: dict[str, Any] = {
+            field: saved.copy() if saved.size else np.zeros_like(getattr(self._state, field))
+            for field, saved in zip(_CHANGED, snapshot, strict=True)
+        }
         self._state = self._state._replace(**fields)  # one store: no signal can come half-way
 
     def __copy__(self) -> Optimizer:
@@ -163,6 +185,8 @@ class Optimizer:
         batches are done.
         """
         X, targets, weight, _ = samples
+        if shares.any() and not self._state.average_W.size:
+            self._state = self._state._replace(average_W=np.zeros_like(self._state.W))
         n_batches = ceil_div(len(order), self.batch_size)
         losses = np.full(n_batches, np.nan)
         per_call = ceil_div(int(_FIRST_CALL_FLOPS), int(self._flops) + 1)

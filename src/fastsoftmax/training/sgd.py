@@ -185,8 +185,11 @@ def fit_sgd(
         spread = moments(samples.X, samples.weight)
         raise_if_out_of_scale(spread, samples.X, samples.weight, compute_dtype)
         scaling = standard_scaling(spread, samples.X.dtype)
+    if init is not None:
+        W, b = scaling.to_scaled(W, b)
     optimizer = Optimizer(
-        *scaling.to_scaled(W, b),
+        W,
+        b,
         compute_dtype,
         batch_size=batch_size,
         l2=l2,
@@ -194,9 +197,9 @@ def fit_sgd(
         nesterov=check.flag(nesterov, "nesterov"),
         label_smoothing=check.number(label_smoothing, "label_smoothing", 0, 1),
     )
+    del W, b
 
     def make_model(W: Array, b: Array) -> SoftmaxModel:
-        W, b = W.astype(compute_dtype), b.astype(compute_dtype)
         return SoftmaxModel(W, b, names, feature_names)
 
     training: Training | None = None

@@ -92,8 +92,8 @@ def pack_weights(W: Rows, n_features: int, n_classes: int, W_tiles: Array) -> No
                     W_tiles[start + i] = 0
 
 
-def packed_places(n_features: int, n_classes: int) -> Array:
-    """Where in the packed weights W[d, k] is, (D, K)."""
-    d, k = np.arange(n_features)[:, None], np.arange(n_classes)
+def packed_places(first: int, last: int, n_features: int, n_classes: int) -> Array:
+    """Where in the packed weights W[d, k] is, for d in [first, last): (last - first, K)."""
+    d, k = np.arange(first, last)[:, None], np.arange(n_classes)
     start: Array = packed_row(k, d // A_GROUP * A_GROUP, n_features, n_classes)
     return start + d % A_GROUP
