@@ -616,4 +616,4 @@ def test_overflow_says_so():
 def test_a_bias_gradient_that_overflows_says_so():
     X, W, b = np.empty((2, 0), np.float32), np.empty((0, 3), np.float32), np.zeros(3, np.float32)
     with pytest.raises(ValueError, match="overflow float32"):
-        fs.loss_and_gradient(X, [0, 0], W, b, sample_weight=[1e39, 1e39])
+        fs.loss_and_gradient(X, [0, 0], W, b, sample_weight=[1e39, 1e39], reduction="sum")

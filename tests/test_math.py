@@ -337,6 +337,8 @@ def test_sample_weights_and_reductions():
         times = np.array([0, 1, 2, 3, 1, 4])  # an integer weight repeats the row
         repeated = fs.cross_entropy(np.repeat(Z, times, axis=0), np.repeat(targets, times, axis=0))
         assert_allclose(fs.cross_entropy(Z, targets, sample_weight=times), repeated, **ROUNDING)
+        tiny = fs.cross_entropy(Z, targets, sample_weight=a * 2.0**-1000)
+        assert tiny == weighted["mean"]
     assert_allclose(fs.cross_entropy(Z, 2 * T), 2 * fs.cross_entropy(Z, T), **ROUNDING)
 
 

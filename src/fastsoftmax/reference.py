@@ -60,7 +60,10 @@ def cross_entropy_and_gradient(
     reduction: str = "mean",
 ) -> tuple[Array, Array]:
     """The loss, and dJ/dZ = weight (s P - T)."""
-    weight = np.ones(len(Z), Z.dtype) if sample_weight is None else sample_weight.astype(Z.dtype)
+    weight = np.ones(len(Z)) if sample_weight is None else sample_weight.astype(np.float64)
+    if sample_weight is not None and reduction == "mean":  # which does not depend on their scale
+        weight = weight / 2.0 ** np.floor(np.log2(weight.max()))
+    weight = weight.astype(Z.dtype)
     T = soft_targets(targets, Z.shape[1], label_smoothing, Z.dtype)
     losses = weight * _row_losses(Z, T)
     dZ = weight[:, None] * (T.sum(axis=1, keepdims=True) * softmax(Z) - T)

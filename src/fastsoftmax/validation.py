@@ -116,11 +116,14 @@ def labels(array: Array, n_classes: int) -> Array:
     return array.astype(np.int64, copy=False)
 
 
-def non_negative(array: Array, name: str) -> None:
-    """Every entry is finite and at least 0; checked without a temporary of the array's size."""
-    if array.size and not (array.min() >= 0 and array.max() < np.inf):
-        cell = next(i for i, value in np.ndenumerate(array) if not 0 <= value < np.inf)
-        raise ValueError(f"{name}{list(cell)} = {array[cell]} must be finite and at least 0")
+def non_negative(array: Array, name: str, dtype: Any = np.float64) -> None:
+    """Every entry is at least 0 and fits `dtype`; checked without a temporary of array's size."""
+    largest = float(np.finfo(dtype).max)
+    if array.size and not (array.min() >= 0 and float(array.max()) <= largest):
+        cell = next(i for i, value in np.ndenumerate(array) if not 0 <= float(value) <= largest)
+        fits = 0 <= array[cell] < np.inf
+        reason = f"does not fit {np.dtype(dtype)}" if fits else "must be finite and at least 0"
+        raise ValueError(f"{name}{list(cell)} = {array[cell]} {reason}")
 
 
 def targets(value: Any, n_rows: int, n_classes: int, dtype: np.dtype[Any]) -> Array:
@@ -135,7 +138,7 @@ def targets(value: Any, n_rows: int, n_classes: int, dtype: np.dtype[Any]) -> Ar
             f"targets must have shape ({n_rows},) or ({n_rows}, {n_classes}), got {array.shape}"
         )
     array = convertible(array, dtype)
-    non_negative(array, "targets")
+    non_negative(array, "targets", dtype)
     return array
 
 
@@ -154,6 +157,22 @@ def sample_weight(value: Any, n_rows: int) -> Array:
     array = array.astype(np.float64, copy=False)
     non_negative(array, "sample_weight")
     return array
+
+
+def scaled_weight(weight: Array) -> tuple[Array, float]:
+    """(weight / unit, unit): a power of two, by which the largest becomes at least 1 and below 2.
+
+    A mean does not depend on the weights' scale, and what is computed from these fits float32. The
+    division is exact, so that results keep their bits; a weight below 1e-307 of the largest may
+    become zero. Without any weight above zero, unit is 1.
+    """
+    held = weight[:1] if weight.strides == (0,) else weight
+    largest = float(held.max(initial=0))
+    unit = math.ldexp(1, math.frexp(largest)[1] - 1) if largest else 1.0
+    if unit == 1:
+        return weight, unit
+    with np.errstate(under="ignore"):
+        return np.broadcast_to(held / unit, weight.shape), unit
 
 
 def total_weight(weight: Array, reduction: str) -> float:

@@ -23,12 +23,19 @@ class _Problem(NamedTuple):
 
     X: Array  # (N, D)
     targets: Array  # (N,) or (N, K)
-    weight: Array  # (N,)
+    weight: Array  # (N,), in units of `unit`
     W: Array  # (D, K)
     b: Array  # (K,)
     smoothing: float
     l2: float
-    total_weight: float
+    total_weight: float  # what sums over the rows are divided by
+    unit: float  # and multiplied by
+
+    def reduced(self, losses: Array) -> Any:
+        """The sum of weighted losses, reduced, with the penalty."""
+        with np.errstate(over="ignore"):
+            total = losses.sum() / self.total_weight * self.unit
+            return self.W.dtype.type(total + _penalty(self.W, self.l2))
 
     def overflow_or_name_cell(self) -> None:
         """Raise the error that a non-finite result calls for."""
@@ -63,7 +70,12 @@ def _problem(
 ) -> _Problem:
     W, bias = check.weights_and_bias(W, b)
     X = check.samples(X, W.shape[0], W.dtype)
-    weight = check.sample_weight(sample_weight, X.shape[0])
+    weight, unit = check.sample_weight(sample_weight, X.shape[0]), 1.0
+    total = check.total_weight(weight, reduction)
+    if reduction != "none":
+        weight, unit = check.scaled_weight(weight)
+    if reduction == "mean":
+        total, unit = total / unit, 1.0
     return _Problem(
         X,
         check.targets(targets, X.shape[0], W.shape[1], W.dtype),
@@ -72,7 +84,8 @@ def _problem(
         bias,
         check.number(label_smoothing, "label_smoothing", 0, 1),
         check.number(l2, "l2", 0),
-        check.total_weight(weight, reduction),
+        total,
+        unit,
     )
 
 
@@ -117,7 +130,8 @@ def loss_and_gradient(
     l2 : float
         Adds ``l2 / 2 * ||W||**2`` to the reduced loss; b is not penalised.
     reduction : {"mean", "sum"}
-        "mean" divides the sum over the rows by the sum of the weights, N without any.
+        "mean" divides the sum over the rows by the sum of the weights, N without any, whatever
+        their scale.
 
     Returns
     -------
@@ -161,8 +175,8 @@ def loss_and_gradient(
     )
     grad_W = np.empty(p.W.shape, dtype)
     grad_b = np.empty(n_classes, dtype)
-    launch(kernel, p.for_kernel(), 1 / p.total_weight, p.l2, partials, grad_W, grad_b)
-    loss = dtype.type(partials.loss.sum() / p.total_weight + _penalty(p.W, p.l2))
+    launch(kernel, p.for_kernel(), p.unit / p.total_weight, p.l2, partials, grad_W, grad_b)
+    loss = p.reduced(partials.loss)
     results = (loss, grad_W, grad_b)
     if partials.overflows.any() or not all(np.isfinite(result).all() for result in results):
         p.overflow_or_name_cell()
@@ -203,9 +217,10 @@ def loss(
     overflows = np.zeros(n_chunks(losses.size), np.bool_)
     launch(fused.losses, p.for_kernel(), losses, overflows)
     if reduction == "none":
-        result = losses.astype(p.W.dtype)
+        with np.errstate(over="ignore"):
+            result = losses.astype(p.W.dtype)
     else:
-        result = p.W.dtype.type(losses.sum() / p.total_weight + _penalty(p.W, p.l2))
+        result = p.reduced(losses)
     if overflows.any() or not np.isfinite(result).all():
         p.overflow_or_name_cell()
     return result

@@ -159,19 +159,34 @@ def logsumexp(Z: npt.ArrayLike, axis: Axis = -1, out: Array | None = None) -> An
 def _checked_loss_arguments(
     Z: Any, targets: Any, sample_weight: Any, label_smoothing: Any, reduction: Any
 ) -> tuple[Array, Array, Array, float, float]:
-    """(Z (N, K), targets, weights (N,), label_smoothing, divisor) of the losses below."""
+    """(Z (N, K), targets, weights (N,), label_smoothing, divisor) of the losses below.
+
+    The weights of a mean are scaled. Others must fit the logits' type.
+    """
     Z = check.logits(Z)
     if Z.ndim != 2 or Z.shape[1] == 0:
         raise ValueError(f"Z must have shape (n_samples, n_classes), got {Z.shape}")
     check.choice(reduction, "reduction", ("mean", "sum", "none"))
     weight = check.sample_weight(sample_weight, Z.shape[0])
+    total = check.total_weight(weight, reduction)
+    if reduction == "mean":
+        weight, unit = check.scaled_weight(weight)
+        total /= unit
+    else:
+        check.non_negative(weight, "sample_weight", Z.dtype)
     return (
         Z,
         check.targets(targets, Z.shape[0], Z.shape[1], Z.dtype),
         weight,
         check.number(label_smoothing, "label_smoothing", 0, 1),
-        check.total_weight(weight, reduction),
+        total,
     )
+
+
+def _reduced(losses: Array, total: float, reduction: str, dtype: np.dtype[Any]) -> Any:
+    """What is returned for the weighted loss of each row; infinite where that is beyond `dtype`."""
+    with np.errstate(over="ignore"):
+        return losses.astype(dtype) if reduction == "none" else dtype.type(losses.sum() / total)
 
 
 def _problem(Z: Array, targets: Array, weight: Array, smoothing: float) -> rowwise.Problem:
@@ -203,7 +218,8 @@ def cross_entropy(
     label_smoothing : float in [0, 1]
         Targets become ``(1 - eps) * t + eps * s / K``.
     reduction : {"mean", "sum", "none"}
-        "mean" divides the sum by the sum of the weights, N without any.
+        "mean" divides the sum by the sum of the weights, N without any, whatever their scale;
+        otherwise they must fit the logits' type.
 
     Returns
     -------
@@ -237,7 +253,7 @@ def cross_entropy(
             _problem(Z, targets, weight, smoothing),
             losses,
         )
-    return losses.astype(Z.dtype) if reduction == "none" else Z.dtype.type(losses.sum() / total)
+    return _reduced(losses, total, reduction, Z.dtype)
 
 
 def cross_entropy_and_gradient(
@@ -283,8 +299,7 @@ def cross_entropy_and_gradient(
             losses,
             check.as_rows(dZ),
         )
-    loss = losses.astype(Z.dtype) if reduction == "none" else Z.dtype.type(losses.sum() / total)
-    return loss, dZ
+    return _reduced(losses, total, reduction, Z.dtype), dZ
 
 
 def softmax_jacobian(P: npt.ArrayLike) -> Array:

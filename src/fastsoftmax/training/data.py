@@ -81,7 +81,7 @@ def encode(y: Any, n_rows: int, classes: Any, dtype: np.dtype[Any]) -> tuple[Arr
                 f"y must have shape ({n_rows},) or ({n_rows}, {n_classes}), got {array.shape}"
             )
         array = check.convertible(array, dtype)
-        check.non_negative(array, "y")
+        check.non_negative(array, "y", dtype)
         return array, np.arange(n_classes) if classes is None else classes
     labels = class_array(y, "y")
     if len(labels) != n_rows:

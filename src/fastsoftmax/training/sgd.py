@@ -167,7 +167,9 @@ def fit_sgd(
     batch_size = even_batches(n_rows, check.integer(batch_size, "batch_size", 1))
     epochs = check.integer(epochs, "epochs", 0, MAX_EPOCHS)
     average = check.number(average, "average", 0, 1)
-    l2 = penalty(l2, samples.total_weight)
+    l2 = penalty(l2, samples.total_weight, compute_dtype)
+    weight, unit = check.scaled_weight(samples.weight)
+    samples = samples._replace(weight=weight, total_weight=samples.total_weight / unit)
     standardize, shuffle = check.flag(standardize, "standardize"), check.flag(shuffle, "shuffle")
     generator = np.random.default_rng(check.integer(seed, "seed", 0))
     rate, schedule = rate_and_schedule(learning_rate, schedule)
@@ -237,12 +239,16 @@ def even_batches(n_rows: int, at_most: int) -> int:
     return ceil_div(n_rows, ceil_div(n_rows, at_most))
 
 
-def penalty(l2: Any, total_weight: float) -> float:
+def penalty(l2: Any, total_weight: float, dtype: np.dtype[Any]) -> float:
     """The factor of the penalty, checked."""
     if isinstance(l2, str):
         check.choice(l2, "l2", ("auto",))
-        return 1 / total_weight
-    return check.number(l2, "l2", 0)
+        factor, name = 1 / total_weight, "l2='auto', 1 over the sum of the weights,"
+    else:
+        factor, name = check.number(l2, "l2", 0), "l2"
+    if factor > float(np.finfo(dtype).max):
+        raise ValueError(f"{name} is {factor:g}, which does not fit {dtype}")
+    return factor
 
 
 def rate_and_schedule(learning_rate: Any, schedule: Any) -> tuple[float | None, str]:

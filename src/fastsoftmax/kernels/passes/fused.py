@@ -92,7 +92,7 @@ def chunk_gradient(c: int, problem: Problem, partials: Partials) -> None:
     tail = np.empty(tail_size(n_classes, item_bytes(b)), b.dtype)
     G_T = partials.G_T[c]
     half = ROW_BLOCK // 2  # of the next block, which logits ask for; the gradient asks for the rest
-    weights = np.empty(ROW_BLOCK, b.dtype)
+    weights = np.empty(ROW_BLOCK, np.float64)
     losses = np.empty(ROW_BLOCK, b.dtype)
     block_targets = targets_scratch(targets, n_classes, b)
     size = chunk_rows(n_rows)
@@ -143,7 +143,7 @@ def block_gradient(i: int, start: int, problem: Problem, Z_T: Array, partials: P
     n_classes = b.size
     first = start + i * ROW_BLOCK
     count = min(ROW_BLOCK, n_rows - first)
-    weights = np.empty(ROW_BLOCK, b.dtype)
+    weights = np.empty(ROW_BLOCK, np.float64)
     losses = np.empty(ROW_BLOCK, b.dtype)
     block_targets = targets_scratch(targets, n_classes, b)
     scratch, X_T = rows_scratch(X, n_features, b), transposed_scratch(n_features, b)
@@ -249,7 +249,7 @@ def chunk_losses(c: int, problem: Problem, row_loss: Array, overflows: Array) ->
     scratch = rows_scratch(X, n_features, b)
     X_T = transposed_scratch(n_features, b)
     Z_T = np.empty((n_classes, ROW_BLOCK), b.dtype)
-    weights = np.empty(ROW_BLOCK, b.dtype)
+    weights = np.empty(ROW_BLOCK, np.float64)
     losses = np.empty(ROW_BLOCK, b.dtype)
     block_targets = targets_scratch(targets, n_classes, b)
     size = chunk_rows(n_rows)
@@ -264,7 +264,7 @@ def chunk_losses(c: int, problem: Problem, row_loss: Array, overflows: Array) ->
             J = row.cross_entropy(lanes(Z_T, g), t, label_smoothing)
             store(J, address_of(losses) + g * VECTOR_BYTES)
         for r in range(count):
-            row_loss[first + r] = np.float64(weights[r]) * np.float64(losses[r])
+            row_loss[first + r] = weights[r] * np.float64(losses[r])
 
 
 @jit_callable

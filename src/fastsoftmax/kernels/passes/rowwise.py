@@ -143,7 +143,7 @@ def cross_entropy_short_chunk(c: int, problem: Problem, row_loss: Array) -> None
     n_rows = row_loss.size
     size = chunk_rows(n_rows)
     Z_T = logits_scratch(n_classes, Z.item)
-    weights = np.empty(ROW_BLOCK, Z.item.dtype)
+    weights = np.empty(ROW_BLOCK, np.float64)
     losses = np.empty(ROW_BLOCK, Z.item.dtype)
     block_targets = targets_scratch(targets, n_classes, Z.item)
     for first in range(c * size, min((c + 1) * size, n_rows), ROW_BLOCK):
@@ -178,14 +178,14 @@ def cross_entropy_gradient_short_chunk(
     n_rows = row_loss.size
     size = chunk_rows(n_rows)
     Z_T = logits_scratch(n_classes, Z.item)
-    weights = np.empty(ROW_BLOCK, Z.item.dtype)
+    weights = np.empty(ROW_BLOCK, np.float64)
     losses = np.empty(ROW_BLOCK, Z.item.dtype)
     block_targets = targets_scratch(targets, n_classes, Z.item)
     for first in range(c * size, min((c + 1) * size, n_rows), ROW_BLOCK):
         count = min(ROW_BLOCK, n_rows - first)
         load_block(Z, first, count, Z_T)
         load_weights_and_targets(sample_weight, targets, first, count, weights, block_targets)
-        weights *= weights.dtype.type(scale)
+        weights *= scale
         residuals(Z_T, block_targets, weights, label_smoothing, losses)
         store_block(Z_T, first, count, dZ)
         for r in range(count):

@@ -1,7 +1,8 @@
 """One block of up to ROW_BLOCK rows, between the caller's arrays and the lanes of `row`.
 
 A block's logits lie by class, Z_T (K, ROW_BLOCK), and so do soft targets; labels and weights are
-vectors (ROW_BLOCK,). Lanes beyond the block's rows have weight 0 and label 0.
+vectors (ROW_BLOCK,). Lanes beyond the block's rows have weight 0 and label 0. Weights are float64
+until they multiply a residual.
 """
 
 from __future__ import annotations
@@ -143,9 +144,11 @@ def groups(Z_T: Array, n_rows: int) -> int:
 @jit_inline
 def residuals(Z_T: Array, targets: Array, weights: Array, smoothing: float, losses: Array) -> None:
     """Z_T becomes weight * (s P - T), and losses (ROW_BLOCK,) the unweighted J of each row."""
+    address, lane_bytes = address_of(weights), item_bytes(weights)
     for g in range(groups(Z_T, weights.size)):
         z = lanes(Z_T, g)
-        weight = simd.load(weights, address_of(weights) + g * VECTOR_BYTES)
+        place = address + g * (VECTOR_BYTES // item_bytes(Z_T)) * lane_bytes
+        weight = simd.convert(Z_T, simd.load_lanes_of(Z_T, weights, place))
         J = row.cross_entropy_gradient(z, lanes_of_targets(targets, g), weight, smoothing, z)
         simd.store(J, address_of(losses) + g * VECTOR_BYTES)
 
@@ -207,7 +210,7 @@ def weighted_sum(losses: Array, weights: Array) -> float:
     """The sum of weight * J, in float64."""
     total = 0.0
     for r in range(losses.size):
-        total += np.float64(weights[r]) * np.float64(losses[r])
+        total += weights[r] * np.float64(losses[r])
     return total
 
 
