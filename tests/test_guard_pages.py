@@ -76,7 +76,9 @@ def everything(guard, N, D, K, dtype, layouts, random):
                   new(real["Z"], z_layout))
     y = new(random.integers(K, size=N))
     soft = new(random.uniform(0, 1, (N, K)).astype(dtype), t_layout)
-    weight = new(random.uniform(0.5, 2, N), "columns")
+    real["weight"] = random.uniform(0.5, 2, N)
+    real["weight"][1::5] = 0
+    weight = new(real["weight"], "columns")
     truth = {name: array.astype(np.float64) for name, array in real.items()}
     logits = truth["X"] @ truth["W"] + truth["b"]
 

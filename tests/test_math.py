@@ -339,6 +339,9 @@ def test_sample_weights_and_reductions():
         assert_allclose(fs.cross_entropy(Z, targets, sample_weight=times), repeated, **ROUNDING)
         tiny = fs.cross_entropy(Z, targets, sample_weight=a * 2.0**-1000)
         assert tiny == weighted["mean"]
+        assert times[0] == 0  # a weight of zero leaves the row out
+        Z_0 = np.concatenate([np.full((1, 4), np.nan), Z[1:]])
+        assert_allclose(fs.cross_entropy(Z_0, targets, sample_weight=times), repeated, **ROUNDING)
     assert_allclose(fs.cross_entropy(Z, 2 * T), 2 * fs.cross_entropy(Z, T), **ROUNDING)
 
 

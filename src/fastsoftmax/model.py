@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fastsoftmax import frames, functional
 from fastsoftmax import validation as check
 from fastsoftmax.files import atomic_write
+from fastsoftmax.functional.linear import weighted_predict
 
 Array = npt.NDArray[Any]
 
@@ -101,8 +102,12 @@ class SoftmaxModel:
     def score(
         self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
     ) -> float:
-        """The share (by weight) of samples X (N, D) whose label y (N,) is predicted."""
-        labels, predicted = class_array(y, "y"), self.predict(X)
+        """The share (by weight) of samples X (N, D) whose label y (N,) is predicted.
+
+        Samples of weight zero may hold anything.
+        """
+        labels = class_array(y, "y")
+        predicted = self.classes[weighted_predict(X, self.W, self.b, sample_weight)]
         if labels.shape != predicted.shape:
             raise ValueError(f"y must have one label per row of X, got shape {labels.shape}")
         raise_unless_alike(labels, self.classes, "y", "the model's classes")

@@ -46,10 +46,11 @@ def soft_targets(targets: Array, n_classes: int, label_smoothing: float, dtype: 
 
 
 def _row_losses(Z: Array, T: Array) -> Array:
-    """s lse(z) - sum of t z, where 0 * (-inf) counts 0."""
+    """s lse(z) - sum of t z, where 0 * (-inf) counts 0, and nothing else does where s is 0."""
+    s = T.sum(axis=1)
     with np.errstate(invalid="ignore"):
         weighted = np.where(T > 0, T * Z, np.zeros_like(Z))
-    return T.sum(axis=1) * logsumexp(Z) - weighted.sum(axis=1)
+        return np.where(s > 0, s * logsumexp(Z) - weighted.sum(axis=1), np.zeros_like(s))
 
 
 def cross_entropy_and_gradient(
@@ -59,14 +60,17 @@ def cross_entropy_and_gradient(
     label_smoothing: float = 0.0,
     reduction: str = "mean",
 ) -> tuple[Array, Array]:
-    """The loss, and dJ/dZ = weight (s P - T)."""
+    """The loss, and dJ/dZ = weight (s P - T); a row of weight zero counts nothing."""
     weight = np.ones(len(Z)) if sample_weight is None else sample_weight.astype(np.float64)
     if sample_weight is not None and reduction == "mean":  # which does not depend on their scale
         weight = weight / 2.0 ** np.floor(np.log2(weight.max()))
     weight = weight.astype(Z.dtype)
     T = soft_targets(targets, Z.shape[1], label_smoothing, Z.dtype)
-    losses = weight * _row_losses(Z, T)
-    dZ = weight[:, None] * (T.sum(axis=1, keepdims=True) * softmax(Z) - T)
+    s = T.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        losses = np.where(weight > 0, weight * _row_losses(Z, T), np.zeros_like(weight))
+        dZ = weight[:, None] * (s * softmax(Z) - T)
+    dZ[(weight == 0) | (s[:, 0] == 0)] = 0
     if reduction == "none":
         return losses, dZ
     if reduction == "sum":
@@ -85,6 +89,8 @@ def loss_and_gradient(
     reduction: str = "mean",
 ) -> tuple[Array, Array, Array]:
     """The loss, dJ/dW = X' dJ/dZ + l2 W, and dJ/db, the column sums of dJ/dZ."""
+    if sample_weight is not None:  # rows of weight zero may hold anything
+        X = np.where(sample_weight[:, None] > 0, X, np.zeros_like(X))
     Z = X @ W if b is None else X @ W + b
     loss, dZ = cross_entropy_and_gradient(Z, targets, sample_weight, label_smoothing, reduction)
     return loss + l2 / 2 * (W**2).sum(), X.T @ dZ + l2 * W, dZ.sum(axis=0)

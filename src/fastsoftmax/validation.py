@@ -280,24 +280,33 @@ def output(out: Any, shape: tuple[int, ...], dtype: Any) -> Array:
     return out
 
 
-def first_non_finite(array: Array) -> tuple[int, ...] | None:
-    """The first cell of a 1-D or 2-D array that is not finite."""
+def first_non_finite(array: Array, weight: Array | None = None) -> tuple[int, ...] | None:
+    """The first cell of a 1-D or 2-D array that is not finite, in a row not of weight zero."""
     for first in range(0, len(array), _SCAN_ROWS):
-        bad = np.argwhere(~np.isfinite(array[first : first + _SCAN_ROWS]))
+        rows = slice(first, first + _SCAN_ROWS)
+        finite = np.isfinite(array[rows])
+        if weight is not None:
+            finite[weight[rows] == 0] = True
+        bad = np.argwhere(~finite)
         if bad.size:
             return (int(bad[0][0]) + first, *(int(i) for i in bad[0][1:]))
     return None
 
 
-def raise_if_non_finite(**arrays: Array) -> None:
-    """Name the first cell of the 1-D and 2-D `arrays` that is not finite, if there is one."""
+def raise_if_non_finite(weight: Array | None = None, /, **arrays: Array) -> None:
+    """Name the first cell of the 1-D and 2-D `arrays` that is not finite, if there is one.
+
+    Rows of X of weight zero are not looked at.
+    """
     for name, array in arrays.items():
-        cell = first_non_finite(array)
+        cell = first_non_finite(array, weight if name == "X" else None)
         if cell is not None:
             raise ValueError(f"{name}{list(cell)} is {array[cell]}; {name} must be finite")
 
 
-def raise_non_finite(what: str, dtype: np.dtype[Any], **arrays: Array) -> NoReturn:
+def raise_non_finite(
+    what: str, dtype: np.dtype[Any], weight: Array | None = None, /, **arrays: Array
+) -> NoReturn:
     """As `raise_if_non_finite`; if all are finite, say that `what` overflows."""
-    raise_if_non_finite(**arrays)
+    raise_if_non_finite(weight, **arrays)
     raise ValueError(f"{what} overflow {dtype}: scale the data or the weights down")

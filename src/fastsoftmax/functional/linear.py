@@ -11,6 +11,7 @@ import numpy.typing as npt
 from fastsoftmax import validation as check
 from fastsoftmax.kernels.passes import fused
 from fastsoftmax.kernels.passes import predict as predictors
+from fastsoftmax.kernels.products.block import zero_row
 from fastsoftmax.kernels.tiles.packing import packed_features, padded
 from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK, SLAB_ROWS, n_chunks, partials_fit
 from fastsoftmax.threads import launch
@@ -39,7 +40,9 @@ class _Problem(NamedTuple):
 
     def overflow_or_name_cell(self) -> None:
         """Raise the error that a non-finite result calls for."""
-        check.raise_non_finite("the logits or their gradient", self.W.dtype, **self.inputs())
+        inputs = {"X": self.X, "W": self.W, "b": self.b}
+        what = "the logits or their gradient"
+        check.raise_non_finite(what, self.W.dtype, self.weight, **inputs)
 
     def for_kernel(self) -> fused.Problem:
         return fused.Problem(
@@ -52,10 +55,8 @@ class _Problem(NamedTuple):
             _packed_scratch(self.W),
             self.b,
             self.smoothing,
+            zero_row(len(self.W), self.W.dtype),
         )
-
-    def inputs(self) -> dict[str, Array]:
-        return {"X": self.X, "W": self.W, "b": self.b}
 
 
 def _problem(
@@ -124,7 +125,8 @@ def loss_and_gradient(
     b : array_like, (K,), optional
         Biases; None computes without.
     sample_weight : array_like, (N,), optional
-        Finite weights of at least 0.
+        Finite weights of at least 0. A row of weight 0 is absent: its X may hold anything, its
+        target must be valid.
     label_smoothing : float in [0, 1]
         Targets become ``(1 - eps) * t + eps * s / K``, with s the sum of t.
     l2 : float
@@ -142,9 +144,9 @@ def loss_and_gradient(
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong type, shape or range; if X, W or b hold a value that is not
-        finite (the text names the cell); if the logits overflow; if a mean has nothing to divide
-        by.
+        If an argument has the wrong type, shape or range; if X, W or b hold a value that counts
+        and is not finite (the text names the cell); if the logits overflow; if a mean has nothing
+        to divide by.
 
     Notes
     -----
@@ -226,21 +228,40 @@ def loss(
     return result
 
 
-def _run(kernel: Callable[..., None], X: Any, W: Any, b: Any, out: Any, labels: bool) -> Array:
-    """Run a prediction kernel; `out` is (N,) int64 for labels, else (N, K) of W's dtype."""
+def _run(
+    kernel: Callable[..., None],
+    X: Any,
+    W: Any,
+    b: Any,
+    out: Any,
+    labels: bool,
+    sample_weight: Any = None,
+) -> Array:
+    """Run a prediction kernel; `out` is (N,) int64 for labels, else (N, K) of W's dtype.
+
+    Rows of weight zero may hold anything.
+    """
     W, bias = check.weights_and_bias(W, b)
     X = check.samples(X, W.shape[0], W.dtype)
     shape: tuple[int, ...] = (len(X),) if labels else (len(X), W.shape[1])
     result = check.output(out, shape, np.int64 if labels else W.dtype)
     target = np.empty_like(result) if np.may_share_memory(result, X) else result
+    weight = check.sample_weight(sample_weight, len(X))
     problem = predictors.Problem(
-        check.as_rows(X), len(X), check.as_rows(W), len(W), _packed_scratch(W), bias
+        check.as_rows(X),
+        check.as_column(weight),
+        len(X),
+        check.as_rows(W),
+        len(W),
+        _packed_scratch(W),
+        bias,
+        zero_row(len(W), W.dtype),
     )
     rows = check.as_column(target) if labels else check.as_rows(target)
     overflows = np.zeros(n_chunks(len(X)), np.bool_)
     launch(kernel, problem, rows, overflows)
     if overflows.any():
-        check.raise_non_finite("the logits", W.dtype, X=X, W=W, b=bias)
+        check.raise_non_finite("the logits", W.dtype, weight, X=X, W=W, b=bias)
     if target is not result:
         result[...] = target
     return result
@@ -305,6 +326,11 @@ def predict_log_proba(
     array([[-1.92874985e-22, -5.00000000e+01]])
     """
     return _run(predictors.predict_log_proba, X, W, b, out, labels=False)
+
+
+def weighted_predict(X: Any, W: Array, b: Array, sample_weight: Any) -> Array:
+    """As `predict`, for rows some of which may have weight zero: they get some class or other."""
+    return _run(predictors.predict, X, W, b, None, labels=True, sample_weight=sample_weight)
 
 
 def predict(

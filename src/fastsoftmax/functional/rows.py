@@ -214,7 +214,8 @@ def cross_entropy(
         Integer labels (N,) in ``[0, K)``, or rows (N, K) of finite weights ``t >= 0``, which need
         not sum to one: ``s`` is their sum, 1 for a label.
     sample_weight : array_like, (N,), optional
-        Finite weights of at least 0.
+        Finite weights of at least 0. A row of weight 0 is absent: its logits may hold anything,
+        its target must be valid.
     label_smoothing : float in [0, 1]
         Targets become ``(1 - eps) * t + eps * s / K``.
     reduction : {"mean", "sum", "none"}
@@ -225,7 +226,8 @@ def cross_entropy(
     -------
     scalar, or ndarray (N,) for "none"
         In the dtype of the logits; sums run in float64. A class with no weight counts nothing,
-        even where its logit is ``-inf``.
+        even where its logit is ``-inf``, nor does a row all of whose classes have none, whatever
+        its logits.
 
     Raises
     ------

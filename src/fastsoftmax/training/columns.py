@@ -60,7 +60,7 @@ def moments(X: Array, weight: Array) -> Moments:
             result = result.merged(Moments(float(part[0]), *part[1:]))
         bad = ~np.isfinite(result.spread)
     if bad.any():
-        check.raise_if_non_finite(X=X)
+        check.raise_if_non_finite(weight, X=X)
         column_number = int(np.flatnonzero(bad)[0])
         raise ValueError(
             f"column {column_number} of X has a variance beyond float64; scale it down"
@@ -154,13 +154,18 @@ class Curvature(NamedTuple):
 
 
 def curvature(X: Array, weight: Array, scaling: Scaling) -> Curvature:
-    """The curvature of the mean loss, from evenly spaced rows and a power iteration."""
-    n_rows = min(len(X), _SAMPLE_ROWS, max(_SAMPLE_SIZE // (X.shape[1] + 1), 16))
-    sample = np.linspace(0, len(X) - 1, n_rows).astype(np.int64)
+    """The curvature of the mean loss, from evenly spaced rows and a power iteration.
+
+    The rows are taken from those of weights above zero.
+    """
+    rows = None if weight.all() else np.flatnonzero(weight)
+    n_rows = len(X) if rows is None else len(rows)
+    n_read = min(n_rows, _SAMPLE_ROWS, max(_SAMPLE_SIZE // (X.shape[1] + 1), 16))
+    sample = np.linspace(0, n_rows - 1, n_read).astype(np.int64)
+    if rows is not None:
+        sample = rows[sample]
     U = scaling.apply(X[sample])
     a = weight[sample].astype(np.float64)
-    if not a.any():
-        a = np.ones_like(a)
     a /= a.sum()
     squares = np.einsum("nd,nd->n", U, U) + 1
     single = 0.5 * float((a * squares).sum())

@@ -166,11 +166,11 @@ def validation(value: Any, n_features: int, classes: Array, dtype: np.dtype[Any]
         X = check.samples(value[0], n_features, dtype)
         if len(X) == 0:
             raise ValueError("X must have at least one row")
-        check.raise_if_non_finite(X=X)
         targets, _ = encode(value[1], len(X), classes, dtype)
         weight = None if len(value) == 2 else check.sample_weight(value[2], len(X))
         if weight is not None:
             check.weight_of_rows(weight)
+        check.raise_if_non_finite(weight, X=X)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"validation_data: {error}") from None

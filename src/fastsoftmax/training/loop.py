@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fastsoftmax import functional
 from fastsoftmax import validation as check
+from fastsoftmax.functional.linear import weighted_predict
 from fastsoftmax.kernels.tiles.sizes import ceil_div
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.training import schedules
@@ -112,7 +113,7 @@ class Training:
                 return loss, float(rates[-1])
             self._restore(before)
             if not finite:
-                check.raise_if_non_finite(X=self.samples.X)
+                check.raise_if_non_finite(self.samples.weight, X=self.samples.X)
             if not self.backs_off:
                 break
             if attempt == 0:
@@ -177,7 +178,7 @@ class Training:
             model = self.make_model(*parameters)
             X, targets, weight = self.held_out
             held_out = functional.loss(X, targets, model.W, model.b, sample_weight=weight)
-            predicted = functional.predict(X, model.W, model.b)
+            predicted = weighted_predict(X, model.W, model.b, weight)
             right = predicted == (targets if targets.ndim == 1 else targets.argmax(axis=1))
             news["validation_loss"] = float(held_out)
             news["validation_accuracy"] = float(np.average(right, weights=weight))

@@ -76,7 +76,8 @@ def fit_sgd(
         What the classes are called, in the order of the model's columns. Default: the sorted
         labels of `y`, or ``range(K)`` for soft targets.
     sample_weight : array_like, (N,), optional
-        Finite weights of at least 0. The loss is divided by their sum.
+        Finite weights of at least 0. The loss is divided by their sum. A row of weight 0 is
+        absent, but for its place in a batch: its X may hold anything.
     class_weight : dict or "balanced", optional
         Factors on the weights of the rows of each class, 1 for those not named; "balanced" gives
         all classes the same total weight.
@@ -277,5 +278,6 @@ def curvature_of_batches(samples: data.Samples, scaling: Scaling, batch_size: in
     bend = estimate.whole if whole else estimate.of_batches(batch_size)
     bend *= samples.total_target / samples.total_weight
     if not np.isfinite(bend):
-        check.raise_non_finite("the squares of X", samples.X.dtype, X=samples.X)
+        what = "the squares of X"
+        check.raise_non_finite(what, samples.X.dtype, samples.weight, X=samples.X)
     return bend

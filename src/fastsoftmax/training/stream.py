@@ -112,7 +112,7 @@ class Stream:
             If the loss overflows. Whatever is raised, the whole call is undone.
         """
         samples, _, _ = data.samples(X, y, self.classes, sample_weight, None, None)
-        check.raise_if_non_finite(X=samples.X)
+        check.raise_if_non_finite(samples.weight, X=samples.X)
         after = copy.copy(self)
         loss = after._epoch(samples)
         if loss is None:

@@ -23,6 +23,7 @@ from fastsoftmax.kernels.products.block import (
     groups,
     lanes,
     lanes_of_targets,
+    leave_out,
     lies_ready,
     load_weights_and_targets,
     logits_of_block,
@@ -35,6 +36,7 @@ from fastsoftmax.kernels.products.block import (
 from fastsoftmax.kernels.products.gradient import add_gradient, tail_size
 from fastsoftmax.kernels.products.logits import logits, transposed_scratch
 from fastsoftmax.kernels.rows import row
+from fastsoftmax.kernels.rows.targets import weight_of
 from fastsoftmax.kernels.tiles.packing import class_tiles, first_class, pack_weights, tile_width
 from fastsoftmax.kernels.tiles.sizes import (
     ROW_BLOCK,
@@ -69,6 +71,7 @@ class Problem(NamedTuple):
     W_tiles: Array  # room for W packed
     b: Array  # (K,)
     label_smoothing: float
+    zeros: Array  # from `zero_row`, read in the place of rows of weight zero
 
 
 class Partials(NamedTuple):
@@ -83,7 +86,7 @@ class Partials(NamedTuple):
 @jit
 def chunk_gradient(c: int, problem: Problem, partials: Partials) -> None:
     """The sums over chunk c."""
-    X, targets, sample_weight, n_rows, _, n_features, W_tiles, b, label_smoothing = problem
+    X, targets, sample_weight, n_rows, _, n_features, W_tiles, b, label_smoothing, zeros = problem
     n_classes = b.size
     scratch = rows_scratch(X, n_features, b)
     X_T = transposed_scratch(n_features, b)
@@ -99,8 +102,9 @@ def chunk_gradient(c: int, problem: Problem, partials: Partials) -> None:
     stop = min((c + 1) * size, n_rows)
     for first in range(c * size, stop, ROW_BLOCK):
         count = min(ROW_BLOCK, stop - first)
-        find_rows(X, first, count, scratch, rows)
         load_weights_and_targets(sample_weight, targets, first, count, weights, block_targets)
+        find_rows(X, first, count, scratch, rows)
+        leave_out(weights, zeros, rows)
         logits(rows, count, n_features, W_tiles, b, X_T, Z_T, half)
         partials.overflows[c] |= not all_finite(Z_T)
         residuals(Z_T, block_targets, weights, label_smoothing, losses)
@@ -139,7 +143,7 @@ def loss_and_gradient_by_chunk(
 @jit
 def block_gradient(i: int, start: int, problem: Problem, Z_T: Array, partials: Partials) -> None:
     """The residuals Z_T[i] (K, ROW_BLOCK) of block i after row `start`, and their sums."""
-    X, targets, sample_weight, n_rows, _, n_features, W_tiles, b, label_smoothing = problem
+    X, targets, sample_weight, n_rows, _, n_features, W_tiles, b, label_smoothing, zeros = problem
     n_classes = b.size
     first = start + i * ROW_BLOCK
     count = min(ROW_BLOCK, n_rows - first)
@@ -147,22 +151,25 @@ def block_gradient(i: int, start: int, problem: Problem, Z_T: Array, partials: P
     losses = np.empty(ROW_BLOCK, b.dtype)
     block_targets = targets_scratch(targets, n_classes, b)
     scratch, X_T = rows_scratch(X, n_features, b), transposed_scratch(n_features, b)
-    finite = logits_of_block(X, first, count, W_tiles, b, scratch, X_T, Z_T[i])
-    partials.overflows[i] |= not finite
+    rows = rows_table()
     load_weights_and_targets(sample_weight, targets, first, count, weights, block_targets)
+    find_rows(X, first, count, scratch, rows)
+    leave_out(weights, zeros, rows)
+    finite = logits_of_block(rows, count, n_features, W_tiles, b, X_T, Z_T[i])
+    partials.overflows[i] |= not finite
+    scratch[:] = 0  # keeps it alive up to here: an address alone would not
     residuals(Z_T[i], block_targets, weights, label_smoothing, losses)
     partials.loss[i] += weighted_sum(losses[:count], weights)
     add_row_sums(Z_T[i], partials.g_b[i])
 
 
 @jit
-def add_slab(
-    slab: int, X: Rows, start: int, n_rows: int, n_features: int, Z_T: Array, G_T: Array
-) -> None:
+def add_slab(slab: int, problem: Problem, start: int, n_rows: int, Z_T: Array, G_T: Array) -> None:
     """One slab's share of n_rows rows, with residuals Z_T (blocks, K, ROW_BLOCK), in G_T.
 
     A slab is a tile width of features by SLAB_TILES tiles of classes.
     """
+    X, n_features = problem.X, problem.n_features
     n_classes, size = G_T.shape[0], item_bytes(G_T)
     n_tiles = class_tiles(n_classes)
     class_slabs = ceil_div(n_tiles, SLAB_TILES)
@@ -176,6 +183,9 @@ def add_slab(
     else:
         load_rows(skip_columns(X, d), start, columns[:, : min(width, n_features - d)])
     rows = np.arange(n_rows) * stride + address
+    for r in range(n_rows):
+        if weight_of(problem.sample_weight, start + r) == 0:
+            rows[r] = address_of(problem.zeros)
     first_tile = slab % class_slabs * SLAB_TILES
     for t in range(first_tile, min(first_tile + SLAB_TILES, n_tiles)):
         k = first_class(t, n_classes)
@@ -218,7 +228,7 @@ def loss_and_gradient_by_slab(
         rows = min(SLAB_ROWS, problem.n_rows - start)
         blocks = ceil_div(rows, ROW_BLOCK)
         for_each(run, blocks, block_gradient, (start, problem, Z_T, partials))
-        for_each(run, n_slabs, add_slab, (problem.X, start, rows, n_features, Z_T, G_T))
+        for_each(run, n_slabs, add_slab, (problem, start, rows, Z_T, G_T))
     for_each(run, n_classes, combine, (problem.W, scale, l2, partials, grad_W, grad_b))
 
 
@@ -244,10 +254,11 @@ def combine(
 @jit
 def chunk_losses(c: int, problem: Problem, row_loss: Array, overflows: Array) -> None:
     """row_loss[n] = weight * J for the rows of chunk c."""
-    X, targets, sample_weight, n_rows, _, n_features, W_tiles, b, label_smoothing = problem
+    X, targets, sample_weight, n_rows, _, n_features, W_tiles, b, label_smoothing, zeros = problem
     n_classes = b.size
     scratch = rows_scratch(X, n_features, b)
     X_T = transposed_scratch(n_features, b)
+    rows = rows_table()
     Z_T = np.empty((n_classes, ROW_BLOCK), b.dtype)
     weights = np.empty(ROW_BLOCK, np.float64)
     losses = np.empty(ROW_BLOCK, b.dtype)
@@ -256,9 +267,10 @@ def chunk_losses(c: int, problem: Problem, row_loss: Array, overflows: Array) ->
     stop = min((c + 1) * size, n_rows)
     for first in range(c * size, stop, ROW_BLOCK):
         count = min(ROW_BLOCK, stop - first)
-        finite = logits_of_block(X, first, count, W_tiles, b, scratch, X_T, Z_T)
-        overflows[c] |= not finite
         load_weights_and_targets(sample_weight, targets, first, count, weights, block_targets)
+        find_rows(X, first, count, scratch, rows)
+        leave_out(weights, zeros, rows)
+        overflows[c] |= not logits_of_block(rows, count, n_features, W_tiles, b, X_T, Z_T)
         for g in range(groups(Z_T, count)):
             t = lanes_of_targets(block_targets, g)
             J = row.cross_entropy(lanes(Z_T, g), t, label_smoothing)

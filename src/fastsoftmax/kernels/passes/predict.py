@@ -9,19 +9,22 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fastsoftmax.kernels.compile.jit import jit, jit_callable
+from fastsoftmax.kernels.compile.jit import jit, jit_borrowing, jit_callable
 from fastsoftmax.kernels.compile.parallel import for_each
 from fastsoftmax.kernels.products.block import (
+    find_rows,
     groups,
     int_lanes,
     lanes,
     logits_of_block,
     logits_scratch,
     rows_scratch,
+    rows_table,
     store_block,
 )
 from fastsoftmax.kernels.products.logits import transposed_scratch
 from fastsoftmax.kernels.rows import row
+from fastsoftmax.kernels.rows.targets import may_be_absent, weight_of
 from fastsoftmax.kernels.tiles.packing import pack_weights
 from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK, chunk_rows
 from fastsoftmax.kernels.vectors.memory import Array, Rows, store_item
@@ -33,19 +36,22 @@ class Problem(NamedTuple):
     """What a prediction is computed from."""
 
     X: Rows  # (N, D)
+    sample_weight: Rows  # (N, 1), only whether they are zero counts
     n_rows: int
     W: Rows  # (D, K)
     n_features: int
     W_tiles: Array  # room for W packed
     b: Array  # (K,)
+    zeros: Array  # from `zero_row`
 
 
 @jit
-def workspace(problem: Problem) -> tuple[Array, Array, Array]:
-    """Scratch for a block: its rows, their transpose, and Z_T (K, ROW_BLOCK)."""
+def workspace(problem: Problem) -> tuple[Array, Array, Array, Array]:
+    """Scratch for a block: table and room of its rows, their transpose, Z_T (K, ROW_BLOCK)."""
     b, n_features = problem.b, problem.n_features
     scratch = rows_scratch(problem.X, n_features, b)
-    return scratch, transposed_scratch(n_features, b), logits_scratch(b.size, b)
+    X_T = transposed_scratch(n_features, b)
+    return rows_table(), scratch, X_T, logits_scratch(b.size, b)
 
 
 @jit
@@ -55,16 +61,27 @@ def rows_of_chunk(c: int, problem: Problem) -> tuple[int, int]:
     return c * size, min((c + 1) * size, problem.n_rows)
 
 
+@jit_borrowing
+def load_logits(
+    problem: Problem, first: int, n_rows: int, rows: Array, scratch: Array, X_T: Array, Z_T: Array
+) -> bool:
+    """Z_T (K, ROW_BLOCK) of n_rows rows from `first` on; returns whether all are finite."""
+    X, weight, _, _, n_features, W_tiles, b, zeros = problem
+    find_rows(X, first, n_rows, scratch, rows)
+    for r in range(ROW_BLOCK if may_be_absent(weight) else 0):
+        if weight_of(weight, first + min(r, n_rows - 1)) == 0:
+            rows[r] = address_of(zeros)
+    return logits_of_block(rows, n_rows, n_features, W_tiles, b, X_T, Z_T)
+
+
 @jit
 def decision_function_of_chunk(c: int, problem: Problem, out: Rows, overflows: Array) -> None:
     """The rows of chunk c."""
-    X, _, _, _, W_tiles, b = problem
-    scratch, X_T, Z_T = workspace(problem)
+    rows, scratch, X_T, Z_T = workspace(problem)
     start, stop = rows_of_chunk(c, problem)
     for first in range(start, stop, ROW_BLOCK):
         count = min(ROW_BLOCK, stop - first)
-        finite = logits_of_block(X, first, count, W_tiles, b, scratch, X_T, Z_T)
-        overflows[c] |= not finite
+        overflows[c] |= not load_logits(problem, first, count, rows, scratch, X_T, Z_T)
         store_block(Z_T, first, count, out)
 
 
@@ -78,13 +95,11 @@ def decision_function(run: int, problem: Problem, out: Rows, overflows: Array) -
 @jit
 def predict_proba_of_chunk(c: int, problem: Problem, out: Rows, overflows: Array) -> None:
     """The rows of chunk c."""
-    X, _, _, _, W_tiles, b = problem
-    scratch, X_T, Z_T = workspace(problem)
+    rows, scratch, X_T, Z_T = workspace(problem)
     start, stop = rows_of_chunk(c, problem)
     for first in range(start, stop, ROW_BLOCK):
         count = min(ROW_BLOCK, stop - first)
-        finite = logits_of_block(X, first, count, W_tiles, b, scratch, X_T, Z_T)
-        overflows[c] |= not finite
+        overflows[c] |= not load_logits(problem, first, count, rows, scratch, X_T, Z_T)
         for g in range(groups(Z_T, count)):
             row.softmax(lanes(Z_T, g), lanes(Z_T, g))
         store_block(Z_T, first, count, out)
@@ -100,13 +115,11 @@ def predict_proba(run: int, problem: Problem, out: Rows, overflows: Array) -> No
 @jit
 def predict_log_proba_of_chunk(c: int, problem: Problem, out: Rows, overflows: Array) -> None:
     """The rows of chunk c."""
-    X, _, _, _, W_tiles, b = problem
-    scratch, X_T, Z_T = workspace(problem)
+    rows, scratch, X_T, Z_T = workspace(problem)
     start, stop = rows_of_chunk(c, problem)
     for first in range(start, stop, ROW_BLOCK):
         count = min(ROW_BLOCK, stop - first)
-        finite = logits_of_block(X, first, count, W_tiles, b, scratch, X_T, Z_T)
-        overflows[c] |= not finite
+        overflows[c] |= not load_logits(problem, first, count, rows, scratch, X_T, Z_T)
         for g in range(groups(Z_T, count)):
             row.log_softmax(lanes(Z_T, g), lanes(Z_T, g))
         store_block(Z_T, first, count, out)
@@ -122,14 +135,12 @@ def predict_log_proba(run: int, problem: Problem, out: Rows, overflows: Array) -
 @jit
 def predict_of_chunk(c: int, problem: Problem, out: Rows, overflows: Array) -> None:
     """The rows of chunk c."""
-    X, _, _, _, W_tiles, b = problem
-    scratch, X_T, Z_T = workspace(problem)
-    best = int_lanes(b)
+    rows, scratch, X_T, Z_T = workspace(problem)
+    best = int_lanes(problem.b)
     start, stop = rows_of_chunk(c, problem)
     for first in range(start, stop, ROW_BLOCK):
         count = min(ROW_BLOCK, stop - first)
-        finite = logits_of_block(X, first, count, W_tiles, b, scratch, X_T, Z_T)
-        overflows[c] |= not finite
+        overflows[c] |= not load_logits(problem, first, count, rows, scratch, X_T, Z_T)
         for g in range(groups(Z_T, count)):
             store(row.argmax(lanes(Z_T, g)), address_of(best) + g * VECTOR_BYTES)
         for r in range(count):

@@ -27,7 +27,12 @@ from fastsoftmax.kernels.products.block import (
 )
 from fastsoftmax.kernels.rows import row
 from fastsoftmax.kernels.rows.lanes import ClassPerLane
-from fastsoftmax.kernels.rows.targets import row_targets, row_targets_scratch, weight_of
+from fastsoftmax.kernels.rows.targets import (
+    row_targets,
+    row_targets_scratch,
+    weight_of,
+    weighted,
+)
 from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK, ceil_div, chunk_rows, n_chunks
 from fastsoftmax.kernels.vectors import simd
 from fastsoftmax.kernels.vectors.memory import (
@@ -155,7 +160,7 @@ def cross_entropy_short_chunk(c: int, problem: Problem, row_loss: Array) -> None
             J = row.cross_entropy(lanes(Z_T, g), t, label_smoothing)
             simd.store(J, address_of(losses) + g * VECTOR_BYTES)
         for r in range(count):
-            row_loss[first + r] = weight_of(sample_weight, first + r) * losses[r]
+            row_loss[first + r] = weighted(weight_of(sample_weight, first + r), losses[r])
 
 
 @jit_callable
@@ -189,7 +194,7 @@ def cross_entropy_gradient_short_chunk(
         residuals(Z_T, block_targets, weights, label_smoothing, losses)
         store_block(Z_T, first, count, dZ)
         for r in range(count):
-            row_loss[first + r] = weight_of(sample_weight, first + r) * losses[r]
+            row_loss[first + r] = weighted(weight_of(sample_weight, first + r), losses[r])
 
 
 @jit_callable
@@ -299,7 +304,7 @@ def cross_entropy_long_part(p: int, problem: Problem, row_loss: Array) -> None:
     for n in range(p * size, min((p + 1) * size, row_loss.size)):
         t = row_targets(targets, n, t_scratch)
         J = row.cross_entropy(whole_row(Z, n, scratch), t, label_smoothing)
-        row_loss[n] = weight_of(sample_weight, n) * simd.extract(J, 0)
+        row_loss[n] = weighted(weight_of(sample_weight, n), simd.extract(J, 0))
 
 
 @jit_callable
@@ -328,7 +333,7 @@ def cross_entropy_gradient_long_part(
         factor = simd.splat(Z.item, weight * scale)
         z, out = whole_row(Z, n, scratch), result_row(dZ, n, scratch)
         J = row.cross_entropy_gradient(z, t, factor, label_smoothing, out)
-        row_loss[n] = weight * simd.extract(J, 0)
+        row_loss[n] = weighted(weight, simd.extract(J, 0))
         finish_row(dZ, n, scratch)
 
 

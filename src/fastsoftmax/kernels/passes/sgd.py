@@ -20,6 +20,7 @@ from fastsoftmax.kernels.products.block import (
     add_row_sums,
     load_targets,
     residuals,
+    zero_row,
 )
 from fastsoftmax.kernels.products.gradient import add_gradient, tail_size
 from fastsoftmax.kernels.products.logits import logits, transposed_size
@@ -102,9 +103,10 @@ class Scratch(NamedTuple):
     X_T: Array  # (C, as `transposed_scratch`)
     Z_T: Array  # (C, K, ROW_BLOCK)
     tail: Array  # (C, `tail_size`)
-    weights: Array  # (C, ROW_BLOCK)
+    weights: Array  # (C, ROW_BLOCK), float64
     losses: Array  # (C, ROW_BLOCK)
     targets: Array  # (C, as `targets_scratch`)
+    zeros: Array  # from `zero_row`, read in the place of rows of weight zero
 
 
 def scratch_for(batches: Batches, state: State) -> Scratch:
@@ -118,9 +120,10 @@ def scratch_for(batches: Batches, state: State) -> Scratch:
         np.empty((C, transposed_size(n_features, size)), b.dtype),
         np.empty((C, b.size, ROW_BLOCK), b.dtype),
         np.empty((C, tail_size(b.size, size)), b.dtype),
-        np.empty((C, ROW_BLOCK), b.dtype),
+        np.empty((C, ROW_BLOCK)),
         np.empty((C, ROW_BLOCK), b.dtype),
         targets_room(batches.targets, C, b),
+        zero_row(n_features, b.dtype),
     )
 
 
@@ -184,7 +187,9 @@ def chunk_gradient(
             load_targets(targets, r, n, block_targets)
             weights[r] = weight_of(sample_weight, n) * weight_scale / (stop - start)
             rows[r] = X.address + n * X.row_stride
-            if scratch.loaded.size:
+            if weights[r] == 0:
+                rows[r] = address_of(scratch.zeros)
+            elif scratch.loaded.size:
                 rows[r] = loaded + r * n_features * item_bytes(b)
                 if centre.size:
                     load_scaled_row(X, n, centre, scale, b, rows[r])

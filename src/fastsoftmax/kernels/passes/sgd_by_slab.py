@@ -31,10 +31,11 @@ from fastsoftmax.kernels.products.block import (
     add_row_sums,
     load_targets,
     residuals,
+    zero_row,
 )
 from fastsoftmax.kernels.products.gradient import last_columns, skipped_columns
 from fastsoftmax.kernels.products.logits import add_logits, as_dots, transposed_size
-from fastsoftmax.kernels.rows.targets import weight_of
+from fastsoftmax.kernels.rows.targets import may_be_absent, weight_of
 from fastsoftmax.kernels.tiles.packing import class_tiles, first_class, packed_tile, tile_width
 from fastsoftmax.kernels.tiles.sizes import A_GROUP, ROW_BLOCK, ceil_div
 from fastsoftmax.kernels.tiles.tile import MAX_ROWS, TILE_BYTES, multiply_add
@@ -67,9 +68,10 @@ class Slabs(NamedTuple):
     G: Array  # (S, MAX_ROWS, tile width and a vector of zeros)
     tail: Array  # (S, M * ROW_BLOCK * tile width), for `last_columns`
     tail_rows: Array  # (M * ROW_BLOCK,), where each row is in it
-    weights: Array  # (M, ROW_BLOCK)
+    weights: Array  # (M, ROW_BLOCK), float64
     losses: Array  # (M, ROW_BLOCK)
     targets: Array  # (M, as `targets_scratch`)
+    zeros: Array  # from `zero_row`, read in the place of rows of weight zero
 
 
 def slabs_for(batches: Batches, state: State) -> Slabs:
@@ -88,9 +90,10 @@ def slabs_for(batches: Batches, state: State) -> Slabs:
         np.zeros((S, MAX_ROWS * (tile + lanes)), b.dtype),
         np.empty((S, M * ROW_BLOCK * tile), b.dtype),
         np.arange(M * ROW_BLOCK) * TILE_BYTES,
-        np.empty((M, ROW_BLOCK), b.dtype),
+        np.empty((M, ROW_BLOCK)),
         np.empty((M, ROW_BLOCK), b.dtype),
         targets_room(batches.targets, M, b),
+        zero_row(n_features, b.dtype),
     )
 
 
@@ -113,6 +116,11 @@ def find_batch(i: int, batches: Batches, slabs: Slabs) -> None:
             rows[r] = address_of(loaded) + place * loaded.shape[1] * item_bytes(loaded)
         else:
             rows[r] = X.address + order[start + place] * X.row_stride
+    if may_be_absent(batches.sample_weight):
+        for r in range(rows.size if count > 0 else 0):
+            n = order[start + min(r, count - 1)]
+            if weight_of(batches.sample_weight, n) == 0:
+                rows[r] = address_of(slabs.zeros)
 
 
 @jit_borrowing
@@ -190,7 +198,7 @@ def logits_of_slab(s: int, i: int, batches: Batches, state: State, slabs: Slabs)
     rows, next_rows = rows_of(i, slabs), rows_of(i + 1, slabs)
     in_place = slabs.loaded.size == 0
     if not in_place:
-        load_slab(first, n_rows, start, stop, rows, batches, b)
+        load_slab(first, n_rows, start, stop, rows, address_of(slabs.zeros), batches, b)
     while_dotting = in_place and as_dots(stop - start, n_classes)
     if not while_dotting:
         # rows wanted next lie anywhere, where no hardware looks ahead
@@ -220,19 +228,31 @@ def logits_of_slab(s: int, i: int, batches: Batches, state: State, slabs: Slabs)
 
 @jit_borrowing
 def load_slab(
-    first: int, n_rows: int, start: int, stop: int, rows: int, batches: Batches, item: Array
+    first: int,
+    n_rows: int,
+    start: int,
+    stop: int,
+    rows: int,
+    zeros: int,
+    batches: Batches,
+    item: Array,
 ) -> None:
-    """The features [start, stop) of the rows at place `first` of the order and on."""
+    """The features [start, stop) of the rows at place `first` of the order and on.
+
+    Nothing is loaded for those that are read from `zeros`.
+    """
     X, order, centre, scale = batches.X, batches.order, batches.centre, batches.scale
     X_slab, target = skip_columns(X, start), start * item_bytes(item)
     if centre.size:
         centre, scale = centre[start:stop], scale[start:stop]
-        for r in range(n_rows):
-            place = load_address(rows, r) + target
-            load_scaled_row(X_slab, order[first + r], centre, scale, item, place)
-    else:
-        for r in range(n_rows):
-            load_row(X_slab, order[first + r], stop - start, item, load_address(rows, r) + target)
+    for r in range(n_rows):
+        place, n = load_address(rows, r), order[first + r]
+        if place == zeros:
+            continue
+        if centre.size:
+            load_scaled_row(X_slab, n, centre, scale, item, place + target)
+        else:
+            load_row(X_slab, n, stop - start, item, place + target)
 
 
 @jit_borrowing

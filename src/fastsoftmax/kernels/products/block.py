@@ -17,6 +17,7 @@ from fastsoftmax.kernels.products.logits import logits
 from fastsoftmax.kernels.rows import row
 from fastsoftmax.kernels.rows.lanes import RowPerLane
 from fastsoftmax.kernels.rows.targets import weight_of
+from fastsoftmax.kernels.tiles.packing import padded
 from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK
 from fastsoftmax.kernels.tiles.transpose import transpose_rows, transpose_rows_back
 from fastsoftmax.kernels.vectors import simd
@@ -68,6 +69,19 @@ def find_rows(X: Rows, first: int, n_rows: int, scratch: Array, rows: Array) -> 
         address, stride = address_of(scratch), scratch.shape[1] * item_bytes(scratch)
     for r in range(ROW_BLOCK):
         rows[r] = address + min(r, n_rows - 1) * stride
+
+
+def zero_row(n_features: int, dtype: np.dtype[Any]) -> Array:
+    """What is read in the place of rows of weight zero; a whole number of tile widths."""
+    return np.zeros(padded(n_features, dtype.itemsize), dtype)
+
+
+@jit_inline
+def leave_out(weights: Array, zeros: Array, rows: Array) -> None:
+    """Rows of weight zero are read from `zero_row` instead, so that they may hold anything."""
+    for r in range(ROW_BLOCK):
+        if weights[r] == 0:
+            rows[r] = address_of(zeros)
 
 
 def targets_scratch(targets: Rows, n_classes: int, like: Array) -> Array:
@@ -165,20 +179,10 @@ def all_finite(Z_T: Array) -> bool:
 
 @jit
 def logits_of_block(
-    X: Rows,
-    first: int,
-    n_rows: int,
-    W_tiles: Array,
-    b: Array,
-    scratch: Array,
-    X_T: Array,
-    Z_T: Array,
+    rows: Array, n_rows: int, n_features: int, W_tiles: Array, b: Array, X_T: Array, Z_T: Array
 ) -> bool:
-    """Z_T (K, ROW_BLOCK) of n_rows rows from `first` on; returns whether all are finite."""
-    rows = rows_table()
-    find_rows(X, first, n_rows, scratch, rows)
-    logits(rows, n_rows, scratch.shape[1], W_tiles, b, X_T, Z_T, ROW_BLOCK)
-    rows[0] = 0  # keeps the table alive up to here: an address alone would not
+    """Z_T (K, ROW_BLOCK) of n_rows rows from `find_rows`; returns whether all are finite."""
+    logits(rows, n_rows, n_features, W_tiles, b, X_T, Z_T, ROW_BLOCK)
     return all_finite(Z_T)
 
 

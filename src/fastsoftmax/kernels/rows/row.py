@@ -161,19 +161,26 @@ def target_sums(z: Any, targets: Any, shift: Any, smoothing: float) -> tuple[Any
 
 @jit
 def cross_entropy(z: Any, targets: Any, smoothing: float) -> Any:
-    """J = s lse(z) - sum of t_k z_k."""
+    """J = s lse(z) - sum of t_k z_k; 0 for a row without target weight, whatever z holds."""
     m = maximum(z)
     shift = shift_of(m)
     s, dot = target_sums(z, targets, shift, smoothing)
-    return s * log_total_of(m, rest_of_exponentials(z, shift)) - dot
+    J = s * log_total_of(m, rest_of_exponentials(z, shift)) - dot
+    return simd.select(s == 0, s, J)
 
 
 @jit
 def cross_entropy_gradient(z: Any, targets: Any, weight: Any, smoothing: float, out: Any) -> Any:
-    """out = weight * (s softmax(z) - t); returns J, without the weight."""
+    """out = weight * (s softmax(z) - t); returns J, without the weight.
+
+    Zeros, whatever z holds, where there is no weight or no target weight.
+    """
     m = maximum(z)
     shift = shift_of(m)
     s, dot = target_sums(z, targets, shift, smoothing)
+    zero = simd.splat_like(shift, 0)
+    weight = simd.select(s == 0, zero, weight)
+    left_out = weight == 0
     q = exponentials(z, shift, out)
     scale = simd.select(is_finite(m), s / (q + 1), simd.splat_like(m, NAN))
     uniform = s / z.n_classes
@@ -186,8 +193,8 @@ def cross_entropy_gradient(z: Any, targets: Any, weight: Any, smoothing: float, 
         e = load_classes(out, i, 0)
         residual = e * scale - t
         residual = simd.select(e == 1, simd.select(q < half, (s - t) - others, residual), residual)
-        store_classes(out, i, residual * weight)
-    return s * log_total_of(m, q) - dot
+        store_classes(out, i, simd.select(left_out, zero, residual * weight))
+    return simd.select(s == 0, s, s * log_total_of(m, q) - dot)
 
 
 @jit

@@ -25,6 +25,18 @@ def weight_of(sample_weight: Rows, n: int) -> float:
     return load_item(sample_weight.item, sample_weight.address + n * sample_weight.row_stride)
 
 
+@jit
+def may_be_absent(sample_weight: Rows) -> bool:
+    """Whether some rows may have weight zero, and others not."""
+    return sample_weight.row_stride != 0
+
+
+@jit
+def weighted(weight: float, J: float) -> float:
+    """weight * J, in float64; a row of weight zero counts nothing, whatever its loss."""
+    return weight * np.float64(J) if weight > 0 else 0.0
+
+
 def target(z: Any, targets: Any, i: int) -> Any:
     """t of the classes in vector i of the row or rows z, 0 beyond the last class.
 
