@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from fastsoftmax import reference
 from fastsoftmax.bench import measure, report
 from fastsoftmax.bench.epochs import EPOCHS
 from fastsoftmax.bench.peers import PEERS
@@ -51,6 +54,39 @@ def test_the_report_tells_what_was_measured(batch):
     text = report.markdown(result)
     assert "300x20x5" in text
     assert ("batches of 50" in text) == (batch == 50)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_baselines_of_rows_give_what_their_twins_give(dtype):
+    rng = np.random.default_rng(0)
+    Z, y = (3 * rng.standard_normal((50, 7))).astype(dtype), rng.integers(0, 7, 50)
+    before = Z.copy()
+    loss, dZ = reference.baseline_cross_entropy_and_gradient(Z, y)
+    P = reference.baseline_softmax(Z)
+    np.testing.assert_array_equal(Z, before)
+    close = {"rtol": 1e-5, "atol": 1e-7} if dtype == "float32" else {"rtol": 1e-12, "atol": 1e-15}
+    true_loss, true_dZ = reference.cross_entropy_and_gradient(Z, y)
+    np.testing.assert_allclose(loss, true_loss, **close)
+    np.testing.assert_allclose(dZ, true_dZ, **close)
+    np.testing.assert_allclose(P, reference.softmax(Z), **close)
+    assert dZ.dtype == P.dtype == dtype
+
+
+def test_asv_compares_with_numpy_that_makes_no_one_hot_rows(monkeypatch):
+    folder = Path(__file__).parents[1] / "asv_bench"
+    if not folder.exists():
+        pytest.skip("no asv_bench here: this is not a checkout")
+    monkeypatch.setattr(reference, "soft_targets", lambda *a: pytest.fail("one-hot rows"))
+    monkeypatch.setenv("FASTSOFTMAX_BENCH_SCALE", "0.001")
+    for name in ("NUMBA", "OMP", "OPENBLAS"):
+        monkeypatch.delenv(f"{name}_NUM_THREADS", raising=False)
+    monkeypatch.syspath_prepend(folder)
+    rows = import_module("benchmarks.rows")
+    for shape in rows.SHAPES:
+        rows.CrossEntropyAndGradient().setup("float32", shape, "numpy")
+        difference = rows.Difference()
+        difference.setup("float32", shape)
+        assert difference.track_loss_difference("float32", shape) < 1e-4
 
 
 def refused(*arguments):
@@ -111,6 +147,7 @@ def test_a_peer_that_is_killed_is_one_line(monkeypatch):
 def test_ctrl_c_ends_all_processes():
     """Sent to the group, as a terminal does; all of them have the pipe that is read to its end."""
     program = """
+from fastsoftmax import reference
 from fastsoftmax.bench import measure
 measure.limits = lambda *arguments: {"bytes": 1.0, "flops": 1.0}
 from fastsoftmax.cli import main

@@ -96,11 +96,30 @@ def loss_and_gradient(
     return loss + l2 / 2 * (W**2).sum(), X.T @ dZ + l2 * W, dZ.sum(axis=0)
 
 
+def baseline_softmax(Z: Array) -> Array:
+    """Softmax over the last axis as NumPy users write it: in place where NumPy can."""
+    P = Z - Z.max(axis=-1, keepdims=True)
+    np.exp(P, out=P)
+    P /= P.sum(axis=-1, keepdims=True)
+    return P
+
+
+def baseline_cross_entropy_and_gradient(Z: Array, y: Array) -> tuple[Any, Array]:
+    """The mean loss of labels and its gradient, as NumPy users write it; Z stays as it is."""
+    return _mean_loss_in_place(Z - Z.max(axis=1, keepdims=True), y)
+
+
 def baseline_loss_and_gradient(X: Array, y: Array, W: Array, b: Array) -> tuple[Any, Array, Array]:
     """One full pass as NumPy users write it: labels, mean loss, in place where NumPy can."""
     Z = X @ W
     Z += b
     Z -= Z.max(axis=1, keepdims=True)
+    loss, dZ = _mean_loss_in_place(Z, y)
+    return loss, X.T @ dZ, dZ.sum(axis=0)
+
+
+def _mean_loss_in_place(Z: Array, y: Array) -> tuple[Any, Array]:
+    """The mean loss, and dJ/dZ in the place of Z, whose rows have the maximum 0."""
     rows = np.arange(len(y))
     z_y = Z[rows, y]
     np.exp(Z, out=Z)
@@ -109,7 +128,7 @@ def baseline_loss_and_gradient(X: Array, y: Array, W: Array, b: Array) -> tuple[
     Z /= total
     Z[rows, y] -= 1
     Z /= len(y)
-    return loss, X.T @ Z, Z.sum(axis=0)
+    return loss, Z
 
 
 def baseline_sgd_epoch(
