@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,11 +19,13 @@ import pytest
 from typer.testing import CliRunner
 
 from fastsoftmax import reference
-from fastsoftmax.bench import measure, report
+from fastsoftmax.bench import limits, measure, processes, provenance, report
 from fastsoftmax.bench.epochs import EPOCHS
 from fastsoftmax.bench.peers import PEERS
 from fastsoftmax.bench.worker import make_data
 from fastsoftmax.cli.app import app
+from fastsoftmax.kernels.tiles import ceilings
+from fastsoftmax.threads import launch
 
 needs = {peer: pytest.mark.skipif(not find_spec(peer), reason=f"no {peer}") for peer in PEERS}
 others = [pytest.param(peer, marks=needs[peer]) for peer in PEERS if peer != "fastsoftmax"]
@@ -45,15 +50,66 @@ def test_an_epoch_of_every_peer_takes_the_same_steps(peer):
     np.testing.assert_allclose(*small, rtol=1e-2)
 
 
-@pytest.mark.parametrize("batch", [None, 50])
-def test_the_report_tells_what_was_measured(batch):
-    result = measure.measure([(300, 20, 5)], ["float32"], ["fastsoftmax", "numpy"], 1, 1, batch)
-    (row,) = result["rows"]
-    assert row["shape"] == [300, 20, 5]
-    assert all(seconds > 0 for seconds in row["best"].values())
-    text = report.markdown(result)
-    assert "300x20x5" in text
-    assert ("batches of 50" in text) == (batch == 50)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_way_of_reading_reads_all(dtype):
+    data = np.ones(3 * 5 * ceilings.READ_BLOCK // np.dtype(dtype).itemsize, dtype)
+    ways = ((ceilings.read, ()), (ceilings.read_streams, ()), (ceilings.read_ahead, (99,)))
+    for kernel, more in ways:
+        sums = np.empty(3, dtype)
+        launch(kernel, data, sums, *more)
+        np.testing.assert_array_equal(sums, data.size / 3)
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((7, 3), "float32"), ((401, 709), "float64")])
+def test_limits_are_found_for_any_rows(shape, dtype):
+    found = limits.limits(np.ones(shape, dtype), 1, 0)
+    assert set(found) == {*limits.READINGS, "flops"}
+    assert all(np.isfinite(value) and value > 0 for value in found.values())
+
+
+class FakeWorker:
+    """Passes of one second, and limits that double from turn to turn."""
+
+    speeds = iter([dict.fromkeys([*limits.READINGS, "flops"], 2.0**i) for i in range(6)])
+
+    def ask(self, request, *arguments):
+        if request == "limits":
+            return next(self.speeds) | {"prefetch": 0.5}
+        return {"provenance": {}, "data": 1.5, "run": [1.0, 3.0]}[request]
+
+
+def test_a_share_is_that_of_the_limits_in_the_turns_of_its_row(monkeypatch):
+    sides = {"fastsoftmax": FakeWorker(), "numpy": FakeWorker()}
+    monkeypatch.setattr(measure, "workers", lambda *arguments: nullcontext(sides))
+    shapes = [(1, 2, 1), (1, 2, 1)]
+    rows = measure.measure(shapes, ["float32"], list(sides), 1, 3)["rows"]
+    assert [row["limits"]["plain loads"] for row in rows] == [4, 32]
+    assert [row["limits"]["prefetch"] for row in rows] == [0.5, 0.5]
+    assert [row["limit"] for row in rows] == [8 / 4, 8 / 32]
+    assert rows[0]["best"] == {"fastsoftmax": 1, "numpy": 1}
+    assert rows[0]["losses"] == {"fastsoftmax": 1.5, "numpy": 1.5}
+
+
+def test_provenance_names_the_commit_of_a_checkout_alone(monkeypatch, tmp_path):
+    if shutil.which("git") is None:
+        pytest.skip("no git")
+    file = tmp_path / "code.py"
+    file.write_text("1", encoding="utf-8")
+    monkeypatch.setattr(provenance, "__file__", str(file))
+
+    def git(*arguments):
+        who = ("-c", "user.name=a", "-c", "user.email=a@b")
+        command = ["git", "-C", str(tmp_path), *who, *arguments]
+        return subprocess.check_output(command, text=True).strip()
+
+    assert provenance.commit() is None
+    git("init", "-q")
+    assert provenance.commit() is None  # as of a package that is installed inside a checkout
+    git("add", "code.py")
+    git("commit", "-qm", "code")
+    assert provenance.commit() == git("rev-parse", "HEAD")[:12]
+    file.write_text("2", encoding="utf-8")
+    assert provenance.commit() == git("rev-parse", "HEAD")[:12] + "-dirty"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -89,9 +145,46 @@ def test_asv_compares_with_numpy_that_makes_no_one_hot_rows(monkeypatch):
         assert difference.track_loss_difference("float32", shape) < 1e-4
 
 
+def run(*arguments):
+    return CliRunner().invoke(app, ["bench", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("options", [(), ("--batch", 50)])
+def test_what_was_measured_is_told_and_written(options, monkeypatch, tmp_path):
+    for length in ("_TURN", "_PAUSE"):
+        monkeypatch.setattr(measure, length, 0)
+    asked = (
+        "--shape",
+        "300x20x5",
+        "--dtype",
+        "float32",
+        "--peer",
+        "numpy",
+        "--threads",
+        1,
+        "--rounds",
+        1,
+    )
+    told = run(*options, *asked, "-o", tmp_path / "new")
+    assert told.exit_code == 0, told.output
+    text = (tmp_path / "new" / "bench.md").read_text(encoding="utf-8")
+    assert text in told.stdout
+    result = json.loads((tmp_path / "new" / "bench.json").read_text(encoding="utf-8"))
+    assert all(seconds > 0 for row in result["rows"] for seconds in row["best"].values())
+    assert (tmp_path / "new" / "bench.png").exists()
+    assert ("batches of 50" in text) == (50 in options)
+    assert "| 300x20x5 | float32" in text
+    facts = result["provenance"]
+    for fact in ("cpu", "cpu_target", "blas", "python", "threading_layer", "date"):
+        assert str(facts[fact]) in text
+    for module in ("fastsoftmax", "numpy", "numba"):
+        assert f"{module} {facts['versions'][module]}" in text
+    assert facts["versions"]["numpy"] == np.__version__
+
+
 def refused(*arguments):
     """The one line that the command ends with."""
-    result = CliRunner().invoke(app, ["bench", *map(str, arguments)])
+    result = run(*arguments)
     assert result.exit_code == 2, result.output
     assert "Traceback" not in result.stderr
     line = result.stderr.strip().splitlines()[-1]
@@ -99,31 +192,30 @@ def refused(*arguments):
     return line
 
 
-def test_arguments_are_checked_before_anything_is_measured(monkeypatch, tmp_path):
-    monkeypatch.setattr(measure, "measure", lambda *arguments, **options: pytest.fail("measured"))
+@pytest.mark.parametrize("kind", [(), ("--batch", 50)])
+def test_arguments_are_checked_before_anything_is_measured(kind, monkeypatch, tmp_path):
+    monkeypatch.setattr(measure, "measure", lambda *a, **options: pytest.fail("measured"))
     limit = numba.config.NUMBA_NUM_THREADS
     for rounds in (0, -3):
-        assert f"--rounds must be at least 1, got {rounds}" in refused("--rounds", rounds)
+        assert f"--rounds must be at least 1, got {rounds}" in refused(*kind, "--rounds", rounds)
     for threads in (0, -1, limit + 1):
-        assert f"--threads must be from 1 to {limit}" in refused("--threads", threads)
+        assert f"--threads must be from 1 to {limit}" in refused(*kind, "--threads", threads)
     (tmp_path / "file").touch()
-    assert "--output must name" in refused("-o", tmp_path / "file")
+    assert "--output must name" in refused(*kind, "-o", tmp_path / "file")
+    assert "--peer: abc is unknown" in refused(*kind, "--peer", "abc")
+    assert "--dtype must be" in refused(*kind, "--dtype", "int8")
 
 
 def test_a_machine_of_one_cpu_needs_no_option(monkeypatch):
     used = []
     monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 1)
-    monkeypatch.setattr(measure, "measure", lambda *a, **options: used.append(a[3]))
+    monkeypatch.setattr(measure, "measure", lambda *a, **options: used.append(options["threads"]))
     monkeypatch.setattr(report, "markdown", lambda result: "")
-    assert CliRunner().invoke(app, ["bench"]).exit_code == 0
+    assert run().exit_code == 0
     assert used == [1]
 
 
-NO_LIMITS = {"bytes": 1.0, "flops": 1.0}
-
-
-def test_a_shape_beyond_memory_is_one_line(monkeypatch):
-    monkeypatch.setattr(measure, "limits", lambda *arguments: NO_LIMITS)
+def test_a_shape_beyond_memory_is_one_line():
     line = refused("--shape", "1000000000000x1000x2", "--dtype", "float64", "--peer", "numpy")
     assert line.startswith("fastsoftmax: fastsoftmax: Unable to allocate")
 
@@ -131,15 +223,14 @@ def test_a_shape_beyond_memory_is_one_line(monkeypatch):
 @pytest.mark.skipif(os.name != "posix", reason="a signal is sent as POSIX does")
 def test_a_peer_that_is_killed_is_one_line(monkeypatch):
     """As by a system without memory."""
-    monkeypatch.setattr(measure, "limits", lambda *arguments: NO_LIMITS)
-    ask = measure.Worker.ask
+    ask = processes.Worker.ask
 
     def ask_the_dead(worker, *request):
         worker.process.kill()
         worker.process.wait()
         return ask(worker, *request)
 
-    monkeypatch.setattr(measure.Worker, "ask", ask_the_dead)
+    monkeypatch.setattr(processes.Worker, "ask", ask_the_dead)
     assert "the process of fastsoftmax ended early" in refused("--shape", "10x10x2")
 
 

@@ -1,25 +1,21 @@
-"""Measuring: peers take turns, the machine's two limits are measured beside them."""
+"""Measuring: sides take turns, and the machine's two limits with them."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import platform
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastsoftmax.bench.epochs import EPOCHS
-from fastsoftmax.bench.limits import limit_seconds, limits
+from fastsoftmax.bench.limits import limit_seconds
 from fastsoftmax.bench.peers import PEERS
+from fastsoftmax.bench.processes import Worker, workers
 
 Shape = tuple[int, int, int]
+Tell = Callable[[str], None]
 
 EPOCH_SHAPES: tuple[Shape, ...] = (
     (60000, 784, 10),
@@ -36,100 +32,82 @@ SHAPES: tuple[Shape, ...] = (
     (20000, 768, 1000),
 )
 _TURN = 0.25  # seconds: a turn of a few passes ends before clocks and caches have settled
-_PAUSE = 0.05  # seconds: threads of the last peer that still spin go to sleep
+_PAUSE = 0.05  # seconds: threads of the last side that still spin go to sleep
 
 
-class Worker:
-    """A peer's process."""
-
-    def __init__(self, peer: str, threads: int) -> None:
-        self.peer = peer
-        counts = ("OMP", "MKL", "OPENBLAS", "NUMBA")
-        environment = os.environ | {f"{name}_NUM_THREADS": str(threads) for name in counts}
-        environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=" + str(threads > 1).lower()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "fastsoftmax.bench.worker", peer, str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            text=True,
-        )
-
-    def ask(self, *request: Any) -> Any:
-        """Send a request and wait for its answer.
-
-        A ChildProcessError says what went wrong there.
-        """
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        try:
-            print(json.dumps(request), file=self.process.stdin, flush=True)
-        except BrokenPipeError:  # that no answer comes is told below
-            with suppress(BrokenPipeError):
-                self.process.stdin.close()
-        line = self.process.stdout.readline()
-        if not line:
-            raise ChildProcessError(f"the process of {self.peer} ended early, maybe without memory")
-        answer, error = json.loads(line)
-        if error is not None:
-            raise ChildProcessError(f"{self.peer}: {error}")
-        return answer
+def module_of(side: str) -> str:
+    """What a side needs installed."""
+    return side
 
 
-@contextmanager
-def workers(peers: Sequence[str], threads: int) -> Iterator[dict[str, Worker]]:
-    """A process for each peer, ended with the block."""
-    with ExitStack() as stack:
-        started = {}
-        for peer in peers:
-            started[peer] = Worker(peer, threads)
-            stack.enter_context(started[peer].process)  # waits, and closes the pipes
-            stack.callback(started[peer].process.kill)
-        yield started
+def installed(sides: Iterable[str]) -> list[str]:
+    """Those that can be imported here."""
+    return [side for side in sides if importlib.util.find_spec(module_of(side)) is not None]
 
 
-def installed_peers(epochs: bool) -> list[str]:
-    """The peers that can be imported here, this library first."""
-    return [
-        peer for peer in (EPOCHS if epochs else PEERS) if importlib.util.find_spec(peer) is not None
-    ]
+def pass_sides() -> list[str]:
+    """Sides of a pass, this library first."""
+    return installed(PEERS)
+
+
+def epoch_sides() -> list[str]:
+    """Sides of an epoch of SGD, this library first."""
+    return installed(EPOCHS)
 
 
 def measure(
     shapes: Sequence[Shape],
     dtypes: Sequence[str],
-    peers: Sequence[str],
+    sides: Sequence[str],
     threads: int,
     rounds: int,
     batch: int | None = None,
-    tell: Any = lambda text: None,
+    tell: Tell = lambda text: None,
 ) -> dict[str, Any]:
-    """Times of one pass of every peer, or of an epoch in batches, in turns; losses beside them.
+    """Times of one pass of every side, or of an epoch in batches, in turns; losses beside them.
 
-    Returns a dictionary fit for JSON: the machine, versions, limits, and one entry per row.
+    Returns a dictionary fit for JSON: where and with what it was measured, and one entry per row
+    with the limits that were measured in its turns.
     """
-    result: dict[str, Any] = {
-        "machine": platform.processor() or platform.machine(),
-        "threads": threads,
-        "batch": batch,
-        "python": platform.python_version(),
-        "limits": {dtype: limits(threads, dtype) for dtype in dtypes},
-        "rows": [],
-    }
-    with workers(peers, threads) as running:
-        result["versions"] = {peer: worker.ask("version") for peer, worker in running.items()}
+    rows = []
+    with workers(sides, threads) as running:
+        result = _head("pass" if batch is None else "epoch", running, threads) | {"batch": batch}
         for dtype in dtypes:
             for shape in shapes:
                 tell(f"{'x'.join(map(str, shape))} {dtype}")
-                losses = {p: w.ask("data", *shape, dtype, batch) for p, w in running.items()}
-                times: dict[str, list[float]] = {peer: [] for peer in peers}
+                losses = {s: w.ask("data", *shape, dtype, batch) for s, w in running.items()}
+                limits: list[dict[str, float]] = []
+                times: dict[str, list[float]] = {side: [] for side in running}
                 for _ in range(rounds):
-                    for peer, worker in running.items():
-                        time.sleep(_PAUSE)
-                        times[peer] += worker.ask("run", _TURN)
-                limit = limit_seconds(shape, dtype, result["limits"][dtype])
-                row = {"shape": list(shape), "dtype": dtype, "limit": limit, "losses": losses}
-                row["best"] = {peer: min(t) for peer, t in times.items()}
-                row["median"] = {peer: float(np.median(t)) for peer, t in times.items()}
-                result["rows"].append(row)
-    return result
+                    _take_turns(running, times, _TURN)
+                    time.sleep(_PAUSE)
+                    limits.append(running["fastsoftmax"].ask("limits", _TURN))
+                limit = {kind: max(turn[kind] for turn in limits) for kind in limits[0]}
+                row: dict[str, Any] = {"shape": list(shape), "dtype": dtype, "losses": losses}
+                row |= {"limits": limit, "limit": limit_seconds(shape, dtype, limit)}
+                rows.append(row | _best_and_median(times))
+    return result | {"rows": rows}
+
+
+def _head(kind: str, running: dict[str, Worker], threads: int) -> dict[str, Any]:
+    modules = sorted({module_of(side) for side in running})
+    return {
+        "kind": kind,
+        "provenance": running["fastsoftmax"].ask("provenance", modules),
+        "threads": threads,
+        "sides": list(running),
+    }
+
+
+def _take_turns(running: dict[str, Worker], times: dict[str, list[float]], seconds: float) -> None:
+    """Each side runs for so long; its times are added to those it has."""
+    for side, worker in running.items():
+        time.sleep(_PAUSE)
+        times[side] += worker.ask("run", seconds)
+
+
+def _best_and_median(times: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    return {
+        "best": {side: min(t) for side, t in times.items()},
+        "median": {side: float(np.median(t)) for side, t in times.items()},
+    }

@@ -4,38 +4,48 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastsoftmax.bench.limits import read_speed
+from fastsoftmax.bench.provenance import told
+
+_OURS = "fastsoftmax"
+_WHAT = {
+    "pass": "One pass (loss and gradient)",
+    "epoch": "One epoch of plain SGD over shuffled rows in batches of {batch}",
+}
+
 
 def markdown(result: dict[str, Any]) -> str:
-    """A table: milliseconds of a pass or epoch, and our share of the machine's limit of a pass."""
-    peers = list(result["versions"])
-    others = [peer for peer in peers if peer != "fastsoftmax"]
-    head = ["N x D x K", "dtype", *(f"{p} ms" for p in peers), "times as fast", "of the limit"]
-    lines = [_line(head), _line(["---"] * len(head))]
+    """The table of what was measured, and a line on how."""
+    rows = _rows(result)
+    head = rows[0]
+    lines = [_line(cells) for cells in (head, ["---"] * len(head), *rows[1:])]
+    others = _others(result)
+    text = f"{_WHAT[result['kind']].format(**result)}, in turns; {result['threads']} threads."
+    text += " The least of many."
+    if others:
+        text += f' "Times as fast" as {" / ".join(others)}.'
+    return "\n".join([*lines, "", text, "", told(result["provenance"])]) + "\n"
+
+
+def _rows(result: dict[str, Any]) -> list[list[str]]:
+    """Head and rows: milliseconds, and our share of the machine's limit of a pass."""
+    sides = result["sides"]
+    head = ["N x D x K", "dtype", *(f"{side} ms" for side in sides), "times as fast"]
+    rows = [[*head, "of the limit", "GFLOP/s", "GB/s"]]
     for row in result["rows"]:
         best = row["best"]
-        lines.append(
-            _line(
-                [
-                    _name(row),
-                    row["dtype"],
-                    *(f"{best[p] * 1e3:.2f}" for p in peers),
-                    " / ".join(f"{best[p] / best['fastsoftmax']:.2f}" for p in others),
-                    f"{row['limit'] / best['fastsoftmax']:.0%}",
-                ]
-            )
+        rows.append(
+            [
+                _name(row),
+                row["dtype"],
+                *(f"{best[side] * 1e3:.2f}" for side in sides),
+                " / ".join(f"{best[side] / best[_OURS]:.2f}" for side in _others(result)),
+                f"{row['limit'] / best[_OURS]:.0%}",
+                f"{row['limits']['flops'] / 1e9:.0f}",
+                f"{read_speed(row['limits']) / 1e9:.0f}",
+            ]
         )
-    limits = "; ".join(
-        f"{dtype}: {limit['flops'] / 1e9:.0f} GFLOP/s, {limit['bytes'] / 1e9:.0f} GB/s"
-        for dtype, limit in result["limits"].items()
-    )
-    versions = ", ".join(f"{peer} {version}" for peer, version in result["versions"].items())
-    lines += [
-        "",
-        f"{_what(result)}, the least of many runs in turns; {result['threads']} "
-        f"threads on {result['machine']}, Python {result['python']}; {versions}. "
-        f'"Times as fast" as {" / ".join(others)}. Limits measured: {limits}.',
-    ]
-    return "\n".join(lines) + "\n"
+    return rows
 
 
 def picture(result: dict[str, Any], path: str) -> None:
@@ -44,42 +54,55 @@ def picture(result: dict[str, Any], path: str) -> None:
 
     figure = Figure(figsize=(12, 5), layout="constrained")
     bars, roof = figure.subplots(1, 2)
-    rows = result["rows"]
-    others = [peer for peer in result["versions"] if peer != "fastsoftmax"]
-    for i, peer in enumerate(others):
-        width = 0.8 / len(others)
-        ups = [row["best"][peer] / row["best"]["fastsoftmax"] for row in rows]
-        bars.bar([x + i * width for x in range(len(rows))], ups, width, align="edge", label=peer)
-    bars.axhline(1, color="black", linewidth=1)
-    names = [f"{_name(row)}\n{row['dtype']}" for row in rows]
-    bars.set_xticks([x + 0.4 for x in range(len(rows))], names, rotation=60, fontsize=7)
-    bars.set_ylabel("times as fast")
-    bars.set_title("fastsoftmax against its peers")
-    bars.legend()
-
-    for color, (dtype, limit) in zip(("C0", "C1"), result["limits"].items(), strict=False):
-        intensity = [2.0**i for i in range(-1, 12)]
-        top = [min(limit["flops"], limit["bytes"] * x) / 1e9 for x in intensity]
-        roof.loglog(intensity, top, color=color, label=f"limit, {dtype}")
-        for row in rows:
-            if row["dtype"] == dtype:
-                N, D, K = row["shape"]
-                size = 4 if dtype == "float32" else 8
-                speed = 4 * N * D * K / row["best"]["fastsoftmax"] / 1e9
-                roof.plot(4 * K / size, speed, "o", color=color)
-                roof.annotate(f" K={K}", (4 * K / size, speed), fontsize=7)
-    roof.set_xlabel("operations per byte of X")
-    roof.set_ylabel("GFLOP/s")
-    roof.set_title("roofline")
-    roof.legend()
+    _draw_bars(bars, result)
+    _draw_roof(roof, result)
     figure.savefig(path, dpi=120)
 
 
-def _what(result: dict[str, Any]) -> str:
-    batch = result.get("batch")
-    if batch is None:
-        return "One pass (loss and gradient)"
-    return f"One epoch of plain SGD over shuffled rows in batches of {batch}"
+def _draw_bars(axes: Any, result: dict[str, Any]) -> None:
+    """How many times as fast as each other side."""
+    rows = result["rows"]
+    others = [side for side in result["sides"] if side != _OURS]
+    for i, side in enumerate(others):
+        width = 0.8 / len(others)
+        ups = [row["best"][side] / row["best"][_OURS] for row in rows]
+        places = [x + i * width for x in range(len(rows))]
+        axes.bar(places, ups, width, align="edge", label=side)
+    axes.axhline(1, color="black", linewidth=1)
+    names = [f"{_name(row)}\n{row['dtype']}" for row in rows]
+    axes.set_xticks([x + 0.4 for x in range(len(rows))], names, rotation=60, fontsize=7)
+    axes.set_ylabel("times as fast")
+    axes.set_title("fastsoftmax against the other sides")
+    if others:
+        axes.legend()
+
+
+def _draw_roof(axes: Any, result: dict[str, Any]) -> None:
+    """What each shape reaches, under its own limit (a dash) and the highest measured (a line)."""
+    for color, (dtype, size) in zip(("C0", "C1"), (("float32", 4), ("float64", 8)), strict=True):
+        rows = [row for row in result["rows"] if row["dtype"] == dtype]
+        if not rows:
+            continue
+        flops = max(row["limits"]["flops"] for row in rows)
+        reading = max(read_speed(row["limits"]) for row in rows)
+        intensity = [2.0**i for i in range(-1, 12)]
+        top = [min(flops, reading * x) / 1e9 for x in intensity]
+        axes.loglog(intensity, top, color=color, label=f"highest limit, {dtype}")
+        for row in rows:
+            N, D, K = row["shape"]
+            work, x = 4 * N * D * K / 1e9, 4 * K / size
+            axes.plot(x, work / row["best"][_OURS], "o", color=color)
+            axes.plot(x, work / row["limit"], "_", color=color)
+            axes.annotate(f" K={K}", (x, work / row["best"][_OURS]), fontsize=7)
+    axes.set_xlabel("operations per byte of X")
+    axes.set_ylabel("GFLOP/s")
+    axes.set_title("roofline")
+    axes.legend()
+
+
+def _others(result: dict[str, Any]) -> list[str]:
+    """The sides of other libraries."""
+    return [side for side in result["sides"] if not side.startswith(_OURS)]
 
 
 def _line(cells: list[str]) -> str:

@@ -1,13 +1,15 @@
-"""A peer in its own process: `python -m fastsoftmax.bench.worker PEER THREADS`.
+"""A side in its own process: `python -m fastsoftmax.bench.worker SIDE THREADS`.
 
-Reads one JSON list per line: ["version"], ["data", N, D, K, dtype, batch size or null], or ["run",
-seconds]; answers each with a line [answer, error], of which one is null. With a batch size runs are
-epochs, else passes.
+Reads one JSON list per line and answers each with a line [answer, error], of which one is null:
+
+- ["provenance", modules]
+- ["data", N, D, K, dtype, batch size or null]: prepares passes, or with a batch size epochs; a loss
+- ["run", seconds]: the seconds of each run of what was prepared
+- ["limits", seconds]: those of the machine for the X that was prepared
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import signal
 import sys
@@ -19,14 +21,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax.bench.epochs import EPOCHS
+from fastsoftmax.bench.limits import limits
 from fastsoftmax.bench.peers import PEERS
+from fastsoftmax.bench.provenance import provenance
 
-Run = Callable[[], tuple[float, float]]  # (loss, seconds)
+Array = npt.NDArray[Any]
+Run = Callable[[], tuple[Any, float]]  # (result, seconds)
 
-_DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
-
-def make_data(N: int, D: int, K: int, dtype: str) -> tuple[npt.NDArray[Any], ...]:
+def make_data(N: int, D: int, K: int, dtype: str) -> tuple[Array, ...]:
     """X, y, W, b from a fixed seed."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((N, D), dtype=np.float32).astype(dtype)
@@ -35,53 +38,73 @@ def make_data(N: int, D: int, K: int, dtype: str) -> tuple[npt.NDArray[Any], ...
     return X, y, W, rng.standard_normal(K).astype(dtype)
 
 
-def _runner(peer: str, threads: int, N: int, D: int, K: int, dtype: str, batch: int | None) -> Run:
-    """What gives (loss, seconds) of an epoch or a pass."""
-    data = make_data(N, D, K, dtype)
-    if batch is not None:
-        return EPOCHS[peer](*data, threads, batch)
-    one_pass = PEERS[peer](*data, threads)
+class Side:
+    """What the process has prepared."""
 
-    def timed() -> tuple[float, float]:
+    def __init__(self, name: str, threads: int) -> None:
+        self.name = name
+        self.threads = threads
+        self.run: Run | None = None
+        self.X: Array | None = None
+
+    def data(self, N: int, D: int, K: int, dtype: str, batch: int | None) -> float:
+        self.run = self.X = None  # frees the last shape's data first
+        data = make_data(N, D, K, dtype)
+        if batch is None:
+            self.run = timed(PEERS[self.name](*data, self.threads))
+        else:
+            self.run = EPOCHS[self.name](*data, self.threads, batch)
+        if self.name == "fastsoftmax":
+            self.X = data[0]
+        return float(self.run()[0])
+
+    def times(self, seconds: float) -> list[float]:
+        """Of runs that take so long together."""
+        assert self.run is not None
+        times: list[float] = []
+        total = 0.0
+        while len(times) < 3 or total < seconds:
+            times.append(self.run()[1])
+            total += times[-1]
+        return times
+
+    def limits(self, seconds: float) -> dict[str, float]:
+        assert self.X is not None
+        return limits(self.X, self.threads, seconds)
+
+
+def timed(call: Callable[[], Any]) -> Run:
+    """The call with its seconds."""
+
+    def run() -> tuple[Any, float]:
         started = time.perf_counter()
-        loss = one_pass()
-        return loss, time.perf_counter() - started
+        result = call()
+        return result, time.perf_counter() - started
 
-    return timed
+    return run
 
 
 def main() -> None:
     """Answer requests until the input ends."""
-    peer, threads = sys.argv[1], int(sys.argv[2])
-    answers = sys.stdout
+    side = Side(sys.argv[1], int(sys.argv[2]))
+    answers: dict[str, Callable[..., Any]] = {
+        "provenance": provenance,
+        "data": side.data,
+        "run": side.times,
+        "limits": side.limits,
+    }
+    output = sys.stdout
     sys.stdout = sys.stderr  # whatever a library prints must not mix with the answers
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks; it kills
-    run: Run | None = None
     for line in sys.stdin:
-        name, *arguments = json.loads(line)
+        request, *arguments = json.loads(line)
         answer: Any = None
         error = None
         try:
-            if name == "version":
-                answer = importlib.metadata.version(_DISTRIBUTIONS.get(peer, peer))
-            elif name == "data":
-                run = None  # frees the last shape's data first
-                run = _runner(peer, threads, *arguments)
-                answer = run()[0]
-            else:
-                assert run is not None
-                answer = _times(run, *arguments)
+            answer = answers[request](*arguments)
         except Exception as problem:
             error = str(problem) or type(problem).__name__
-        print(json.dumps([answer, error]), file=answers, flush=True)
-
-
-def _times(run: Run, seconds: float) -> list[float]:
-    """Of runs that take so long together."""
-    times: list[float] = []
-    while len(times) < 3 or sum(times) < seconds:
-        times.append(run()[1])
-    return times
+        print(json.dumps([answer, error]), file=output, flush=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -22,8 +20,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from fastsoftmax._version import __version__
-from fastsoftmax.bench import measure, report
-from fastsoftmax.cli import data
+from fastsoftmax.cli import bench, data
 from fastsoftmax.cli.timing import pass_seconds, rows_for
 from fastsoftmax.files import atomic_write
 from fastsoftmax.functional import loss
@@ -191,38 +188,7 @@ def predict(
                 frame.write_csv(temporary)
 
 
-@app.command()
-def bench(
-    shapes: Annotated[
-        list[str] | None, typer.Option("--shape", help="NxDxK, e.g. 60000x784x10; repeatable.")
-    ] = None,
-    dtypes: Annotated[
-        list[str] | None, typer.Option("--dtype", help="float32 or float64; repeatable.")
-    ] = None,
-    peers: Annotated[
-        list[str] | None, typer.Option("--peer", help="Of those installed; all by default.")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="Threads of every side; 2 by default, if there are.")
-    ] = None,
-    rounds: Annotated[int, typer.Option(help="Turns; each lasts a quarter of a second.")] = 7,
-    batch: Annotated[
-        int | None,
-        typer.Option(min=1, help="Measure an epoch of SGD in batches of so many rows instead."),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A folder for bench.md, .json and .png.")
-    ] = None,
-) -> None:
-    """Measure one pass (loss and gradient) of this library, NumPy, torch, JAX and scikit-learn.
-
-    With --batch, an epoch of SGD of this library, NumPy and torch.
-
-    Each side runs in a process of its own with the same data and threads, taking turns; the
-    machine's limits are measured beside them.
-    """
-    with one_line_errors():
-        _bench(shapes, dtypes, peers, threads, rounds, batch, output)
+app.command("bench")(one_line_errors()(bench.command))
 
 
 def _check_writable(output: Path | None) -> None:
@@ -287,64 +253,6 @@ def _check_plot(plot: Path | None) -> None:
     if plot.suffix not in (".png", ".svg", ".pdf"):
         raise ValueError(f"--plot must end in .png, .svg or .pdf, got {plot}")
     _check_writable(plot)
-
-
-def _bench(
-    shapes: list[str] | None,
-    dtypes: list[str] | None,
-    peers: list[str] | None,
-    threads: int | None,
-    rounds: int,
-    batch: int | None,
-    output: Path | None,
-) -> None:
-    if output is not None and importlib.util.find_spec("matplotlib") is None:
-        raise ImportError("the picture needs matplotlib; pip install 'fastsoftmax[bench]'")
-    if not set(dtypes or ()) <= {"float32", "float64"}:
-        raise ValueError(f"--dtype must be float32 or float64, got {dtypes}")
-    limit = numba.config.NUMBA_NUM_THREADS
-    threads = min(2, limit) if threads is None else threads
-    if not 1 <= threads <= limit:
-        raise ValueError(f"--threads must be from 1 to {limit} (NUMBA_NUM_THREADS), got {threads}")
-    if rounds < 1:
-        raise ValueError(f"--rounds must be at least 1, got {rounds}")
-    if output is not None and output.exists() and not output.is_dir():
-        raise ValueError(f"{output} is no folder; --output must name one")
-    installed = measure.installed_peers(epochs=batch is not None)
-    unknown = set(peers or ()) - set(installed)
-    if unknown:
-        raise ValueError(f"--peer: {', '.join(sorted(unknown))} is unknown or not installed")
-    wanted = [peer for peer in installed if peers is None or peer in peers]
-    if "fastsoftmax" not in wanted:
-        wanted.insert(0, "fastsoftmax")
-    status = Console(stderr=True)
-    defaults = measure.SHAPES if batch is None else measure.EPOCH_SHAPES
-    result = measure.measure(
-        [_shape(text) for text in shapes] if shapes else defaults,
-        dtypes or ["float32", "float64"],
-        wanted,
-        threads,
-        rounds,
-        batch,
-        tell=lambda text: status.print(f"measuring {text}", highlight=False),
-    )
-    table = report.markdown(result)
-    print(table)
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "bench.md").write_text(table, encoding="utf-8")
-        (output / "bench.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        report.picture(result, str(output / "bench.png"))
-
-
-def _shape(text: str) -> tuple[int, int, int]:
-    try:
-        N, D, K = (int(part) for part in text.split("x"))
-    except ValueError:
-        raise ValueError(f"--shape must be NxDxK, e.g. 60000x784x10, got {text!r}") from None
-    if min(N, D, K) < 1:
-        raise ValueError(f"--shape must have positive sizes, got {text!r}")
-    return N, D, K
 
 
 def _report(result: SGDResult, X: Array, X_test: Array, y: Array, y_test: Array) -> None:

@@ -1,4 +1,8 @@
-"""The two limits of a machine, measured with the vectors that the kernels use."""
+"""The two limits of a machine, measured with the vectors that the kernels use.
+
+No way of reading memory is the fastest on every machine and at every hour, so that there are three;
+each sums all of `data`, in `sums.size` pieces of a whole number of blocks.
+"""
 
 from __future__ import annotations
 
@@ -7,39 +11,84 @@ from fastsoftmax.kernels.compile.parallel import for_each
 from fastsoftmax.kernels.tiles.sizes import A_GROUP
 from fastsoftmax.kernels.tiles.tile import MAX_ROWS, TILE_BYTES, multiply_add
 from fastsoftmax.kernels.vectors import simd
-from fastsoftmax.kernels.vectors.memory import CACHE_LINE, Array, item_bytes
+from fastsoftmax.kernels.vectors.memory import CACHE_LINE, Array, item_bytes, prefetch
 from fastsoftmax.kernels.vectors.simd import address_of
 from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
+
+READ_BLOCK = 64 * VECTOR_BYTES  # of which a piece is a whole number
+
+
+@jit_callable
+def read(run: int, data: Array, sums: Array) -> None:
+    """One place after another."""
+    for_each(run, sums.size, read_piece, (data, sums))
 
 
 @jit
 def read_piece(c: int, data: Array, sums: Array) -> None:
     """Piece c."""
-    size = data.size // sums.size
-    sums[c] = _sum_piece(data[c * size : (c + 1) * size])
+    size = data.size // sums.size * item_bytes(data)
+    sums[c] = _sum(data, address_of(data) + c * size, size, VECTOR_BYTES, 8 * VECTOR_BYTES)
 
 
 @jit_callable
-def read(run: int, data: Array, sums: Array) -> None:
-    """Read all of data, a whole number of `sums.size` * 8 vectors."""
-    for_each(run, sums.size, read_piece, (data, sums))
+def read_streams(run: int, data: Array, sums: Array) -> None:
+    """Eight places of a piece at a time, an eighth of it apart."""
+    for_each(run, sums.size, read_piece_streams, (data, sums))
 
 
 @jit
-def _sum_piece(data: Array) -> float:
-    """Eight running sums, so that reading is what takes the time."""
-    a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = simd.splat(data, 0)
-    address = address_of(data)
-    for i in range(address, address + data.size * item_bytes(data), 8 * VECTOR_BYTES):
-        a0 += simd.load(data, i)
-        a1 += simd.load(data, i + VECTOR_BYTES)
-        a2 += simd.load(data, i + 2 * VECTOR_BYTES)
-        a3 += simd.load(data, i + 3 * VECTOR_BYTES)
-        a4 += simd.load(data, i + 4 * VECTOR_BYTES)
-        a5 += simd.load(data, i + 5 * VECTOR_BYTES)
-        a6 += simd.load(data, i + 6 * VECTOR_BYTES)
-        a7 += simd.load(data, i + 7 * VECTOR_BYTES)
+def read_piece_streams(c: int, data: Array, sums: Array) -> None:
+    """Piece c."""
+    size = data.size // sums.size * item_bytes(data)
+    sums[c] = _sum(data, address_of(data) + c * size, size, size // 8, VECTOR_BYTES)
+
+
+@jit_callable
+def read_ahead(run: int, data: Array, sums: Array, ahead: int) -> None:
+    """One place after another, and what lies `ahead` bytes further on is asked for."""
+    for_each(run, sums.size, read_piece_ahead, (data, sums, ahead))
+
+
+@jit
+def read_piece_ahead(c: int, data: Array, sums: Array, ahead: int) -> None:
+    """Piece c."""
+    size = data.size // sums.size * item_bytes(data)
+    start = address_of(data) + c * size
+    total = 0.0
+    for block in range(start, start + size, READ_BLOCK):
+        for line in range(block + ahead, block + ahead + READ_BLOCK, CACHE_LINE):
+            prefetch(line)
+        total += _sum(data, block, READ_BLOCK, VECTOR_BYTES, 8 * VECTOR_BYTES)
+    sums[c] = total
+
+
+@jit
+def _sum(item: Array, start: int, size: int, apart: int, step: int) -> float:
+    """Of `size` bytes, in eight running sums: reading is what takes the time.
+
+    They begin `apart` bytes from each other and move on by `step`.
+    """
+    a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = simd.splat(item, 0)
+    for i in range(start, start + size // (8 * VECTOR_BYTES) * step, step):
+        a0 += simd.load(item, i)
+        a1 += simd.load(item, i + apart)
+        a2 += simd.load(item, i + 2 * apart)
+        a3 += simd.load(item, i + 3 * apart)
+        a4 += simd.load(item, i + 4 * apart)
+        a5 += simd.load(item, i + 5 * apart)
+        a6 += simd.load(item, i + 6 * apart)
+        a7 += simd.load(item, i + 7 * apart)
     return simd.reduce_add(((a0 + a1) + (a2 + a3)) + ((a4 + a5) + (a6 + a7)))
+
+
+@jit_callable
+def multiply(run: int, A: Array, B: Array, rows: Array, repeats: int, C: Array) -> None:
+    """C[c] += A[c]' B[c], `repeats` times, one c per thread: operands stay in cache.
+
+    `rows` tells where in B[c] each row begins, in bytes.
+    """
+    for_each(run, C.shape[0], multiply_piece, (A, B, rows, repeats, C))
 
 
 @jit
@@ -59,12 +108,3 @@ def multiply_piece(c: int, A: Array, B: Array, rows: Array, repeats: int, C: Arr
             address_of(B[c]),
             CACHE_LINE,
         )
-
-
-@jit_callable
-def multiply(run: int, A: Array, B: Array, rows: Array, repeats: int, C: Array) -> None:
-    """C[c] += A[c]' B[c], `repeats` times, one c per thread: operands stay in cache.
-
-    `rows` tells where in B[c] each row begins, in bytes.
-    """
-    for_each(run, C.shape[0], multiply_piece, (A, B, rows, repeats, C))

@@ -1,0 +1,105 @@
+"""`fastsoftmax bench`."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import numba
+import typer
+from rich.console import Console
+
+from fastsoftmax.bench import measure, report
+
+
+def command(
+    shapes: Annotated[
+        list[str] | None, typer.Option("--shape", help="NxDxK, e.g. 60000x784x10; repeatable.")
+    ] = None,
+    dtypes: Annotated[
+        list[str] | None, typer.Option("--dtype", help="float32 or float64; repeatable.")
+    ] = None,
+    peers: Annotated[
+        list[str] | None, typer.Option("--peer", help="Of those installed; all by default.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of every side; 2 by default, if there are.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Turns of every side.")] = 7,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Measure an epoch of SGD in batches of so many rows instead."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A folder for bench.md, .json and .png.")
+    ] = None,
+) -> None:
+    """Measure one pass (loss and gradient) of this library, NumPy, torch, JAX and scikit-learn.
+
+    With --batch, an epoch of SGD of this library, NumPy and torch.
+
+    Each side runs in a process of its own with the same data and threads, taking turns; the
+    machine's limits are measured beside them.
+    """
+    if output is not None and importlib.util.find_spec("matplotlib") is None:
+        raise ImportError("the picture needs matplotlib; pip install 'fastsoftmax[bench]'")
+    if not set(dtypes or ()) <= {"float32", "float64"}:
+        raise ValueError(f"--dtype must be float32 or float64, got {dtypes}")
+    threads = _threads(threads)
+    if rounds < 1:
+        raise ValueError(f"--rounds must be at least 1, got {rounds}")
+    if output is not None and output.exists() and not output.is_dir():
+        raise ValueError(f"{output} is no folder; --output must name one")
+    status = Console(stderr=True)
+    options: dict[str, Any] = {
+        "dtypes": dtypes or ["float32", "float64"],
+        "threads": threads,
+        "rounds": rounds,
+        "tell": lambda text: status.print(f"measuring {text}", highlight=False),
+    }
+    sides = measure.pass_sides() if batch is None else measure.epoch_sides()
+    defaults = measure.SHAPES if batch is None else measure.EPOCH_SHAPES
+    result = measure.measure(
+        [_shape(text) for text in shapes] if shapes else defaults,
+        sides=_sides(peers, sides),
+        batch=batch,
+        **options,
+    )
+    table = report.markdown(result)
+    print(table)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "bench.md").write_text(table, encoding="utf-8")
+        (output / "bench.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        report.picture(result, str(output / "bench.png"))
+
+
+def _threads(threads: int | None) -> int:
+    """What was asked for, if there are so many."""
+    limit: int = numba.config.NUMBA_NUM_THREADS
+    if threads is None:
+        return min(2, limit)
+    if not 1 <= threads <= limit:
+        raise ValueError(f"--threads must be from 1 to {limit} (NUMBA_NUM_THREADS), got {threads}")
+    return threads
+
+
+def _sides(peers: list[str] | None, installed: list[str]) -> list[str]:
+    """This library's, and the others asked for."""
+    unknown = set(peers or ()) - set(installed)
+    if unknown:
+        raise ValueError(f"--peer: {', '.join(sorted(unknown))} is unknown or not installed")
+    ours = [side for side in installed if measure.module_of(side) == "fastsoftmax"]
+    return [side for side in installed if peers is None or side in peers or side in ours]
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    try:
+        N, D, K = (int(part) for part in text.split("x"))
+    except ValueError:
+        raise ValueError(f"--shape must be NxDxK, e.g. 60000x784x10, got {text!r}") from None
+    if min(N, D, K) < 1:
+        raise ValueError(f"--shape must have positive sizes, got {text!r}")
+    return N, D, K
