@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import fastsoftmax as fs
 from fastsoftmax import reference
 from fastsoftmax.bench import limits, measure, processes, provenance, report
 from fastsoftmax.bench.epochs import EPOCHS
@@ -43,11 +44,28 @@ def test_a_pass_of_every_peer_gives_our_loss(peer, dtype):
 def test_an_epoch_of_every_peer_takes_the_same_steps(peer):
     """With batches of all rows the order, each side's own, does not matter."""
     data = make_data(300, 20, 5, "float64")
-    ours, theirs = (EPOCHS[name](*data, 1, 300)() for name in ("fastsoftmax", peer))
+    ours, theirs = (EPOCHS[name](*data, 1, 300)() for name in ("fastsoftmax plain", peer))
     np.testing.assert_allclose(theirs[0], ours[0], rtol=1e-6)
     assert ours[1] > 0
-    small = [EPOCHS[name](*data, 1, 16)()[0] for name in ("fastsoftmax", peer)]
+    small = [EPOCHS[name](*data, 1, 16)()[0] for name in ("fastsoftmax plain", peer)]
     np.testing.assert_allclose(*small, rtol=1e-2)
+
+
+def test_an_epoch_of_ours_is_one_of_the_defaults_timed_by_itself(monkeypatch):
+    fit_sgd, used = fs.fit_sgd, []
+
+    def spy(*data, **options):
+        used.append((options, fit_sgd(*data, **options)))
+        return used[-1][1]
+
+    monkeypatch.setattr(fs, "fit_sgd", spy)
+    X, y, *_ = data = make_data(300, 20, 5, "float64")
+    loss, seconds = EPOCHS["fastsoftmax"](*data, 1, 50)()
+    ((options, result),) = used
+    assert set(options) == {"batch_size", "epochs", "callback"}
+    assert not options["callback"](None)  # watched, so that epochs run one by one; not stopped
+    assert loss == fit_sgd(X, y, batch_size=50, epochs=2).history["loss"][0]
+    assert seconds == result.history["seconds"][1]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -172,7 +190,7 @@ def test_what_was_measured_is_told_and_written(options, monkeypatch, tmp_path):
     result = json.loads((tmp_path / "new" / "bench.json").read_text(encoding="utf-8"))
     assert all(seconds > 0 for row in result["rows"] for seconds in row["best"].values())
     assert (tmp_path / "new" / "bench.png").exists()
-    assert ("batches of 50" in text) == (50 in options)
+    assert ("batches of 50" in text) == ("fastsoftmax plain ms" in text) == (50 in options)
     assert "| 300x20x5 | float32" in text
     facts = result["provenance"]
     for fact in ("cpu", "cpu_target", "blas", "python", "threading_layer", "date"):

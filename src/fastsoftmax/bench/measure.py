@@ -36,8 +36,8 @@ _PAUSE = 0.05  # seconds: threads of the last side that still spin go to sleep
 
 
 def module_of(side: str) -> str:
-    """What a side needs installed."""
-    return side
+    """What a side needs installed; "fastsoftmax plain" is one of this library's."""
+    return side.partition(" ")[0]
 
 
 def installed(sides: Iterable[str]) -> list[str]:
@@ -51,7 +51,7 @@ def pass_sides() -> list[str]:
 
 
 def epoch_sides() -> list[str]:
-    """Sides of an epoch of SGD, this library first."""
+    """Sides of an epoch of SGD, this library's two first."""
     return installed(EPOCHS)
 
 

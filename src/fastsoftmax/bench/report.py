@@ -10,7 +10,7 @@ from fastsoftmax.bench.provenance import told
 _OURS = "fastsoftmax"
 _WHAT = {
     "pass": "One pass (loss and gradient)",
-    "epoch": "One epoch of plain SGD over shuffled rows in batches of {batch}",
+    "epoch": "One epoch of SGD over shuffled rows in batches of {batch}",
 }
 
 
@@ -24,6 +24,8 @@ def markdown(result: dict[str, Any]) -> str:
     text += " The least of many."
     if others:
         text += f' "Times as fast" as {" / ".join(others)}.'
+    if result["kind"] == "epoch":
+        text += ' "fastsoftmax" is fit_sgd with its defaults; all others are plain SGD.'
     return "\n".join([*lines, "", text, "", told(result["provenance"])]) + "\n"
 
 
@@ -92,8 +94,12 @@ def _draw_roof(axes: Any, result: dict[str, Any]) -> None:
             N, D, K = row["shape"]
             work, x = 4 * N * D * K / 1e9, 4 * K / size
             axes.plot(x, work / row["best"][_OURS], "o", color=color)
+            if "fastsoftmax plain" in row["best"]:
+                axes.plot(x, work / row["best"]["fastsoftmax plain"], "o", color=color, mfc="none")
             axes.plot(x, work / row["limit"], "_", color=color)
             axes.annotate(f" K={K}", (x, work / row["best"][_OURS]), fontsize=7)
+    if "fastsoftmax plain" in result["sides"]:
+        axes.plot([], [], "o", color="black", mfc="none", label="fastsoftmax plain")
     axes.set_xlabel("operations per byte of X")
     axes.set_ylabel("GFLOP/s")
     axes.set_title("roofline")

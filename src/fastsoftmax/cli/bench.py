@@ -38,7 +38,8 @@ def command(
 ) -> None:
     """Measure one pass (loss and gradient) of this library, NumPy, torch, JAX and scikit-learn.
 
-    With --batch, an epoch of SGD of this library, NumPy and torch.
+    With --batch, an epoch of SGD: fit_sgd with its defaults, and plain SGD of this library, NumPy
+    and torch.
 
     Each side runs in a process of its own with the same data and threads, taking turns; the
     machine's limits are measured beside them.
