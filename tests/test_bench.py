@@ -23,6 +23,7 @@ from fastsoftmax import reference
 from fastsoftmax.bench import limits, measure, processes, provenance, report
 from fastsoftmax.bench.epochs import EPOCHS
 from fastsoftmax.bench.peers import PEERS
+from fastsoftmax.bench.small import CALLS
 from fastsoftmax.bench.worker import make_data
 from fastsoftmax.cli.app import app
 from fastsoftmax.kernels.tiles import ceilings
@@ -66,6 +67,17 @@ def test_an_epoch_of_ours_is_one_of_the_defaults_timed_by_itself(monkeypatch):
     assert not options["callback"](None)  # watched, so that epochs run one by one; not stopped
     assert loss == fit_sgd(X, y, batch_size=50, epochs=2).history["loss"][0]
     assert seconds == result.history["seconds"][1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("call", CALLS)
+def test_the_sides_of_a_small_call_give_one_answer(call, dtype):
+    maker, sides = CALLS[call]
+    timed = [maker(side, dtype) for side in measure.installed(sides)]
+    ours, *theirs = (answer(run()) for run, answer in timed)
+    # SGD against the optimum, and two kinds of steps: near, not equal
+    bound = {"fit 100x10x3": 0.1, "partial_fit 32x20x3": 0.2}.get(call, 1e-6)
+    np.testing.assert_allclose(theirs, ours, atol=bound, rtol=0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -167,31 +179,22 @@ def run(*arguments):
     return CliRunner().invoke(app, ["bench", *map(str, arguments)])
 
 
-@pytest.mark.parametrize("options", [(), ("--batch", 50)])
+@pytest.mark.parametrize("options", [(), ("--batch", 50), ("--small",)])
 def test_what_was_measured_is_told_and_written(options, monkeypatch, tmp_path):
-    for length in ("_TURN", "_PAUSE"):
+    for length in ("_TURN", "_SMALL_TURN", "_PAUSE"):
         monkeypatch.setattr(measure, length, 0)
-    asked = (
-        "--shape",
-        "300x20x5",
-        "--dtype",
-        "float32",
-        "--peer",
-        "numpy",
-        "--threads",
-        1,
-        "--rounds",
-        1,
-    )
-    told = run(*options, *asked, "-o", tmp_path / "new")
+    shape = () if "--small" in options else ("--shape", "300x20x5")
+    asked = ("--dtype", "float32", "--peer", "numpy", "--threads", 1, "--rounds", 1)
+    told = run(*options, *shape, *asked, "-o", tmp_path / "new")
     assert told.exit_code == 0, told.output
     text = (tmp_path / "new" / "bench.md").read_text(encoding="utf-8")
     assert text in told.stdout
     result = json.loads((tmp_path / "new" / "bench.json").read_text(encoding="utf-8"))
     assert all(seconds > 0 for row in result["rows"] for seconds in row["best"].values())
-    assert (tmp_path / "new" / "bench.png").exists()
+    assert (tmp_path / "new" / "bench.png").exists() == ("--small" not in options)
     assert ("batches of 50" in text) == ("fastsoftmax plain ms" in text) == (50 in options)
-    assert "| 300x20x5 | float32" in text
+    assert ("softmax 32x20 | float32" in text) == ("--small" in options)
+    assert ("| 300x20x5 | float32" in text) == ("--small" not in options)
     facts = result["provenance"]
     for fact in ("cpu", "cpu_target", "blas", "python", "threading_layer", "date"):
         assert str(facts[fact]) in text
@@ -210,9 +213,10 @@ def refused(*arguments):
     return line
 
 
-@pytest.mark.parametrize("kind", [(), ("--batch", 50)])
+@pytest.mark.parametrize("kind", [(), ("--batch", 50), ("--small",)])
 def test_arguments_are_checked_before_anything_is_measured(kind, monkeypatch, tmp_path):
-    monkeypatch.setattr(measure, "measure", lambda *a, **options: pytest.fail("measured"))
+    for name in ("measure", "measure_small"):
+        monkeypatch.setattr(measure, name, lambda *a, **options: pytest.fail("measured"))
     limit = numba.config.NUMBA_NUM_THREADS
     for rounds in (0, -3):
         assert f"--rounds must be at least 1, got {rounds}" in refused(*kind, "--rounds", rounds)
@@ -222,15 +226,22 @@ def test_arguments_are_checked_before_anything_is_measured(kind, monkeypatch, tm
     assert "--output must name" in refused(*kind, "-o", tmp_path / "file")
     assert "--peer: abc is unknown" in refused(*kind, "--peer", "abc")
     assert "--dtype must be" in refused(*kind, "--dtype", "int8")
+    if kind:
+        assert "--small has sizes of its own" in refused("--small", "--shape", "9x9x9", *kind)
+
+
+def test_small_calls_have_no_batches():
+    assert "--small has sizes of its own" in refused("--batch", 9, "--small")
 
 
 def test_a_machine_of_one_cpu_needs_no_option(monkeypatch):
     used = []
     monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 1)
-    monkeypatch.setattr(measure, "measure", lambda *a, **options: used.append(options["threads"]))
+    for name in ("measure", "measure_small"):
+        monkeypatch.setattr(measure, name, lambda *a, **options: used.append(options["threads"]))
     monkeypatch.setattr(report, "markdown", lambda result: "")
-    assert run().exit_code == 0
-    assert used == [1]
+    assert run().exit_code == run("--small").exit_code == 0
+    assert used == [1, 1]
 
 
 def test_a_shape_beyond_memory_is_one_line():

@@ -13,6 +13,7 @@ from fastsoftmax.bench.epochs import EPOCHS
 from fastsoftmax.bench.limits import limit_seconds
 from fastsoftmax.bench.peers import PEERS
 from fastsoftmax.bench.processes import Worker, workers
+from fastsoftmax.bench.small import CALLS, SIDES
 
 Shape = tuple[int, int, int]
 Tell = Callable[[str], None]
@@ -32,6 +33,7 @@ SHAPES: tuple[Shape, ...] = (
     (20000, 768, 1000),
 )
 _TURN = 0.25  # seconds: a turn of a few passes ends before clocks and caches have settled
+_SMALL_TURN = 0.05
 _PAUSE = 0.05  # seconds: threads of the last side that still spin go to sleep
 
 
@@ -53,6 +55,11 @@ def pass_sides() -> list[str]:
 def epoch_sides() -> list[str]:
     """Sides of an epoch of SGD, this library's two first."""
     return installed(EPOCHS)
+
+
+def small_sides() -> list[str]:
+    """Sides of the small calls, this library first."""
+    return installed(SIDES)
 
 
 def measure(
@@ -85,6 +92,30 @@ def measure(
                 limit = {kind: max(turn[kind] for turn in limits) for kind in limits[0]}
                 row: dict[str, Any] = {"shape": list(shape), "dtype": dtype, "losses": losses}
                 row |= {"limits": limit, "limit": limit_seconds(shape, dtype, limit)}
+                rows.append(row | _best_and_median(times))
+    return result | {"rows": rows}
+
+
+def measure_small(
+    dtypes: Sequence[str],
+    sides: Sequence[str],
+    threads: int,
+    rounds: int,
+    tell: Tell = lambda text: None,
+) -> dict[str, Any]:
+    """Times of small calls, in turns, as `measure` gives them; the sides' answers beside them."""
+    rows = []
+    with workers(sides, threads) as running:
+        result = _head("small", running, threads)
+        for dtype in dtypes:
+            for call, (_, able) in CALLS.items():
+                tell(f"{call} {dtype}")
+                here = {side: running[side] for side in able if side in running}
+                answers = {s: worker.ask("call", call, dtype) for s, worker in here.items()}
+                times: dict[str, list[float]] = {side: [] for side in here}
+                for _ in range(rounds):
+                    _take_turns(here, times, _SMALL_TURN)
+                row = {"call": call, "dtype": dtype, "answers": answers}
                 rows.append(row | _best_and_median(times))
     return result | {"rows": rows}
 

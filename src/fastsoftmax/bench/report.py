@@ -11,19 +11,23 @@ _OURS = "fastsoftmax"
 _WHAT = {
     "pass": "One pass (loss and gradient)",
     "epoch": "One epoch of SGD over shuffled rows in batches of {batch}",
+    "small": "One small call",
 }
 
 
 def markdown(result: dict[str, Any]) -> str:
     """The table of what was measured, and a line on how."""
-    rows = _rows(result)
+    rows = _small_rows(result) if result["kind"] == "small" else _rows(result)
     head = rows[0]
     lines = [_line(cells) for cells in (head, ["---"] * len(head), *rows[1:])]
     others = _others(result)
     text = f"{_WHAT[result['kind']].format(**result)}, in turns; {result['threads']} threads."
-    text += " The least of many."
-    if others:
-        text += f' "Times as fast" as {" / ".join(others)}.'
+    if result["kind"] == "small":
+        text += " The least and, in brackets, the median of many."
+    else:
+        text += " The least of many."
+        if others:
+            text += f' "Times as fast" as {" / ".join(others)}.'
     if result["kind"] == "epoch":
         text += ' "fastsoftmax" is fit_sgd with its defaults; all others are plain SGD.'
     return "\n".join([*lines, "", text, "", told(result["provenance"])]) + "\n"
@@ -50,8 +54,23 @@ def _rows(result: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
+def _small_rows(result: dict[str, Any]) -> list[list[str]]:
+    """Head and rows: microseconds."""
+    sides = result["sides"]
+    rows = [["call", "dtype", *(f"{side} µs" for side in sides)]]
+    for row in result["rows"]:
+        times = [
+            f"{row['best'][side] * 1e6:.1f} ({row['median'][side] * 1e6:.1f})"
+            if side in row["best"]
+            else ""
+            for side in sides
+        ]
+        rows.append([row["call"], row["dtype"], *times])
+    return rows
+
+
 def picture(result: dict[str, Any], path: str) -> None:
-    """Bars of the speed-ups, and a roofline of what each shape reaches."""
+    """Bars of the speed-ups, and a roofline of what each shape reaches; not of small calls."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 5), layout="constrained")

@@ -4,6 +4,7 @@ Reads one JSON list per line and answers each with a line [answer, error], of wh
 
 - ["provenance", modules]
 - ["data", N, D, K, dtype, batch size or null]: prepares passes, or with a batch size epochs; a loss
+- ["call", name, dtype]: prepares a small call; its answer
 - ["run", seconds]: the seconds of each run of what was prepared
 - ["limits", seconds]: those of the machine for the X that was prepared
 """
@@ -24,6 +25,8 @@ from fastsoftmax.bench.epochs import EPOCHS
 from fastsoftmax.bench.limits import limits
 from fastsoftmax.bench.peers import PEERS
 from fastsoftmax.bench.provenance import provenance
+from fastsoftmax.bench.small import CALLS
+from fastsoftmax.threads import set_num_threads
 
 Array = npt.NDArray[Any]
 Run = Callable[[], tuple[Any, float]]  # (result, seconds)
@@ -58,6 +61,13 @@ class Side:
             self.X = data[0]
         return float(self.run()[0])
 
+    def call(self, name: str, dtype: str) -> float:
+        self.run = self.X = None
+        set_num_threads(self.threads)
+        call, answer = CALLS[name][0](self.name, dtype)
+        self.run = timed(call)
+        return answer(self.run()[0])
+
     def times(self, seconds: float) -> list[float]:
         """Of runs that take so long together."""
         assert self.run is not None
@@ -90,6 +100,7 @@ def main() -> None:
     answers: dict[str, Callable[..., Any]] = {
         "provenance": provenance,
         "data": side.data,
+        "call": side.call,
         "run": side.times,
         "limits": side.limits,
     }

@@ -32,19 +32,27 @@ def command(
         int | None,
         typer.Option(min=1, help="Measure an epoch of SGD in batches of so many rows instead."),
     ] = None,
+    small: Annotated[
+        bool, typer.Option("--small", help="Measure calls on a few rows instead.")
+    ] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A folder for bench.md, .json and .png.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="A folder for bench.md, .json and .png (no .png with --small)."
+        ),
     ] = None,
 ) -> None:
     """Measure one pass (loss and gradient) of this library, NumPy, torch, JAX and scikit-learn.
 
     With --batch, an epoch of SGD: fit_sgd with its defaults, and plain SGD of this library, NumPy
-    and torch.
+    and torch. With --small, calls on a few rows, against NumPy, SciPy and scikit-learn.
 
     Each side runs in a process of its own with the same data and threads, taking turns; the
     machine's limits are measured beside them.
     """
-    if output is not None and importlib.util.find_spec("matplotlib") is None:
+    if small and (shapes or batch is not None):
+        raise ValueError("--small has sizes of its own: leave out --shape and --batch")
+    if output is not None and not small and importlib.util.find_spec("matplotlib") is None:
         raise ImportError("the picture needs matplotlib; pip install 'fastsoftmax[bench]'")
     if not set(dtypes or ()) <= {"float32", "float64"}:
         raise ValueError(f"--dtype must be float32 or float64, got {dtypes}")
@@ -60,21 +68,25 @@ def command(
         "rounds": rounds,
         "tell": lambda text: status.print(f"measuring {text}", highlight=False),
     }
-    sides = measure.pass_sides() if batch is None else measure.epoch_sides()
-    defaults = measure.SHAPES if batch is None else measure.EPOCH_SHAPES
-    result = measure.measure(
-        [_shape(text) for text in shapes] if shapes else defaults,
-        sides=_sides(peers, sides),
-        batch=batch,
-        **options,
-    )
+    if small:
+        result = measure.measure_small(sides=_sides(peers, measure.small_sides()), **options)
+    else:
+        sides = measure.pass_sides() if batch is None else measure.epoch_sides()
+        defaults = measure.SHAPES if batch is None else measure.EPOCH_SHAPES
+        result = measure.measure(
+            [_shape(text) for text in shapes] if shapes else defaults,
+            sides=_sides(peers, sides),
+            batch=batch,
+            **options,
+        )
     table = report.markdown(result)
     print(table)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         (output / "bench.md").write_text(table, encoding="utf-8")
         (output / "bench.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        report.picture(result, str(output / "bench.png"))
+        if not small:
+            report.picture(result, str(output / "bench.png"))
 
 
 def _threads(threads: int | None) -> int:
