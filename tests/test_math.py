@@ -843,11 +843,19 @@ def test_mean_square_of_a_batchs_curvature():
     assert_allclose(mean_square, C @ C / 2 + of_long_rows / 2, **ROUNDING)
 
 
-def curvature_of_batches(U, a, batch_size):
-    U1 = np.column_stack([U, np.ones(len(U))])
-    C = (U1.T * a) @ U1 / a.sum()
-    whole = np.linalg.eigvalsh(C).max() / 2
-    return whole if batch_size >= len(U) else whole + np.trace(C) / 2 / batch_size
+def curvature_of_batches(U, a, batch_size, l2=0.0):
+    """Of steps shortened along the steeper two of four directions, to the curvature of the next."""
+    values, Q = np.linalg.eigh((U.T * a) @ U / a.sum())
+    level = max(values[1], 2 * l2)
+    for value, q in zip(values[2:], Q.T[2:], strict=True):
+        U = U - max(1 - np.sqrt(level / value), 0) * np.outer(U @ q, q)
+    one = np.sqrt(min(level, 1))
+    C, mean = (U.T * a) @ U / a.sum(), one * a @ U / a.sum()
+    bound = np.array([[np.linalg.eigvalsh(C).max(), np.sqrt(mean @ mean)], [0, one**2]])
+    whole = np.linalg.eigvalsh(bound, UPLO="U").max() / 2
+    U1 = np.column_stack([U, np.full(len(U), one)])
+    assert whole >= np.linalg.eigvalsh((U1.T * a) @ U1 / a.sum()).max() / 2 - 1e-12
+    return whole if batch_size >= len(U) else whole + (np.trace(C) + one**2) / 2 / batch_size
 
 
 @pytest.mark.parametrize("batch_size", [1, 9, 90])
@@ -862,9 +870,9 @@ def test_auto_learning_rate_is_one_over_the_curvature_of_batches(batch_size, wei
     if standardize:
         mean = np.average(X, axis=0, weights=a)
         U = (X - mean) / np.sqrt(np.average((X - mean) ** 2, axis=0, weights=a))
-    bend = curvature_of_batches(U, a, batch_size)
     options = {"sample_weight": a, "batch_size": batch_size, "standardize": standardize}
-    for l2 in (0.0, 0.6):
+    for l2 in (0.6, 0.0):
+        bend = curvature_of_batches(U, a, batch_size, l2)
         result = fs.fit_sgd(X, labels, epochs=0, l2=l2, **options)
         assert result.learning_rate == pytest.approx(1 / (bend + l2), rel=1e-9)
     bend *= (a * T.sum(axis=1)).sum() / a.sum()
@@ -873,25 +881,25 @@ def test_auto_learning_rate_is_one_over_the_curvature_of_batches(batch_size, wei
 
 
 def test_auto_learning_rate_reads_evenly_spaced_rows():
-    X, labels, *_ = data(5000, 4, 3)
-    X += 5
-    rows = np.linspace(0, 4999, 512).astype(int)
-    assert (rows[0], rows[-1]) == (0, 4999)
+    X, labels, *_ = data(20000, 4, 3)
+    X = 5 + X * [1, 0.1, 0.01, 0.001]  # each direction far above the next
+    rows = np.linspace(0, 19999, 4096).astype(int)
+    assert (rows[0], rows[-1]) == (0, 19999)
     options = {"epochs": 0, "l2": 0, "standardize": False}
     rate = fs.fit_sgd(X, labels, **options).learning_rate
-    bend = curvature_of_batches(X[rows], np.ones(512), 125)  # 40 batches of 125
+    bend = curvature_of_batches(X[rows], np.ones(4096), 128)
     assert rate == pytest.approx(1 / bend, rel=1e-9)
-    others = np.delete(np.arange(5000), rows)
+    others = np.delete(np.arange(20000), rows)
     X[others] *= 10
     assert fs.fit_sgd(X, labels, **options).learning_rate == rate
 
 
 def test_auto_learning_rate_backs_off_by_quarters():
-    X, labels, *_ = data(5000, 4, 3)
-    rows = np.linspace(0, 4999, 512).astype(int)
-    others = np.delete(np.arange(5000), rows)
+    X, labels, *_ = data(20000, 4, 3)
+    rows = np.linspace(0, 19999, 4096).astype(int)
+    others = np.delete(np.arange(20000), rows)
     X[others] *= 100  # what the estimate does not see
-    options = {"l2": 0, "standardize": False, "batch_size": 5000}
+    options = {"l2": 0, "standardize": False, "batch_size": 20000}
     start = fs.fit_sgd(X, labels, epochs=0, **options).learning_rate
     result = fs.fit_sgd(X, labels, epochs=8, **options)
     quarters = math.log(start / result.learning_rate, 4)
@@ -899,7 +907,7 @@ def test_auto_learning_rate_backs_off_by_quarters():
     assert 3 <= quarters <= 8
     losses = np.array([math.log(3), *result.history["loss"]])
     assert (np.diff(losses) <= 0.1 * math.log(3)).all()
-    high = fs.fit_sgd(X, labels, epochs=8, learning_rate=start, schedule="cosine", **options)
+    high = fs.fit_sgd(X, labels, epochs=8, learning_rate=start, schedule="one_cycle", **options)
     assert np.diff(high.history["loss"]).max() > 1
 
 

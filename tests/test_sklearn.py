@@ -196,7 +196,7 @@ def test_frames(flowers, library):
     with pytest.raises(ValueError, match="feature names should match"):
         model.predict(frame[names[::-1]])
     model.partial_fit(frame, labels)
-    assert model.n_iter_ == 31
+    assert model.n_iter_ == 101
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_a_stream_goes_on_from_a_fit(flowers):
     start = model.coef_.copy()
     model.set_params(learning_rate=0.0).partial_fit(X[:10], y[:10])
     np.testing.assert_allclose(model.coef_, start, rtol=1e-12)
-    assert model.n_iter_ == 31
+    assert model.n_iter_ == 101
     assert model.fit(X, y).n_iter_ == 30
 
 

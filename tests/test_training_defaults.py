@@ -258,8 +258,37 @@ def test_small_data_to_half_a_point_of_converged_regression(name, dtype):
     assert np.mean(ours) > np.mean(converged) - 0.005
 
 
+def hard(name):
+    """(X, y, accuracy of the optimum) on which plain steps of one rate learn little."""
+    random = np.random.default_rng(0)
+    X = random.standard_normal((8000, 20))
+    y = classes_of(X @ random.standard_normal((20, 5)) / 2, random)
+    if name == "outliers":
+        X[random.random(8000) < 0.01] = -999
+    else:
+        X += 50 * random.standard_normal((8000, 1))
+    return X, y
+
+
+# the accuracy on the same rows of L-BFGS, run to convergence on the standardised features
+@pytest.mark.parametrize(("name", "optimum"), [("outliers", 0.5435), ("a common factor", 0.595)])
+def test_one_direction_far_above_all_others(name, optimum):
+    X, y = hard(name)
+    assert fs.fit_sgd(X, y).model.score(X, y) > optimum - 0.005
+
+
 # LogisticRegression(C=1) of scikit-learn, converged on standardised features, on the same split
-@pytest.mark.parametrize(("name", "converged"), [("letter", 0.7704), ("mnist10k", 0.8988)])
+@pytest.mark.parametrize(
+    ("name", "converged"),
+    [
+        ("letter", 0.7704),
+        ("mnist10k", 0.8988),
+        ("covtype_kaggle15k", 0.6987),
+        ("texture", 0.9956),
+        ("gas_drift", 0.9904),
+        ("banking77_wl256", 0.8991),
+    ],
+)
 def test_real_data_to_half_a_point_of_converged_regression(data, name, converged):
     selection = pytest.importorskip("sklearn.model_selection")
     X, y = data(name)

@@ -388,13 +388,24 @@ def test_history(noisy, schedule):
     assert result.learning_rate == 0.2
 
 
-def test_the_automatic_rate_falls_as_a_cosine(noisy):
+def test_the_automatic_rate_rises_and_falls_as_a_cosine(noisy):
     (X, y), _ = noisy
-    result = fs.fit_sgd(X, y, epochs=4, batch_size=200)
-    fall = (1 + np.cos(np.pi * np.arange(4) / 4)) / 2
+    result = fs.fit_sgd(X, y, epochs=40, batch_size=200)
+    fall = (1 + np.cos(np.pi * np.arange(40) / 40)) / 2
+    fall[:4] *= [0.25, 0.5, 0.75, 1]
     np.testing.assert_allclose(
         result.history["learning_rate"], result.learning_rate * fall, rtol=1e-13
     )
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "epochs"), [(200, 100), (10, 75), (5, 38), (2, 30), (1, 30)]
+)
+def test_the_automatic_epochs_make_enough_steps(noisy, batch_size, epochs):
+    """1500 of them, but not more than 100 epochs, and 30 at the least."""
+    (X, y), _ = noisy
+    assert len(X) == 200
+    assert len(fs.fit_sgd(X, y, batch_size=batch_size).history["loss"]) == epochs
 
 
 def test_the_loss_of_the_history_is_that_before_each_step(noisy):

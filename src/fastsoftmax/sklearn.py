@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -48,8 +48,8 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         ``l2`` is ``2 * alpha`` there.
     batch_size : int
         Rows per step, at most.
-    max_iter : int
-        Passes over the data in `fit`.
+    max_iter : int or "auto"
+        Passes over the data in `fit`; "auto" as `epochs` of `fit_sgd`.
     learning_rate, schedule, momentum, nesterov, average, standardize, shuffle, label_smoothing
         As in `fastsoftmax.fit_sgd`. `partial_fit` takes no part in `schedule`, `average` and
         `shuffle`.
@@ -108,7 +108,7 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         *,
         alpha: Any = "auto",
         batch_size: int = 128,
-        max_iter: int = 30,
+        max_iter: int | Literal["auto"] = "auto",
         learning_rate: Any = "auto",
         schedule: str = "auto",
         momentum: float = 0.9,
@@ -161,7 +161,10 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> SoftmaxClassifier:
         check.raise_if_masked(X=X, y=y, sample_weight=sample_weight)
         goes_on = check.flag(self.warm_start, "warm_start") and hasattr(self, "model_")
-        epochs = check.integer(self.max_iter, "max_iter", 1, MAX_EPOCHS)
+        automatic = isinstance(self.max_iter, str) and self.max_iter == "auto"
+        epochs: Any = "auto"
+        if not automatic:
+            epochs = check.integer(self.max_iter, "max_iter", 1, MAX_EPOCHS)
         X, y = validate_data(self, X, y, dtype=_DTYPES, reset=not goes_on)
         check_classification_targets(y)
         classes = _two_or_more(np.unique(y))

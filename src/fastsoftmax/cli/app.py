@@ -105,7 +105,9 @@ def train(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to save the model (.npz).")
     ] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 30,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the data; by its size by default.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Rows per step.")] = 128,
     learning_rate: Annotated[
         float | None, typer.Option(help="Step size; found from the data by default.")
@@ -138,7 +140,7 @@ def train(
             output,
             parts[0],
             parts[2],
-            epochs=epochs,
+            epochs="auto" if epochs is None else epochs,
             batch_size=batch_size,
             learning_rate="auto" if learning_rate is None else learning_rate,
             momentum=momentum,

@@ -19,10 +19,12 @@ from fastsoftmax.threads import launch
 
 Array = npt.NDArray[Any]
 
-# Rows, and at most numbers, of the sample that the curvature is read off.
+# Rows that tell whether a column without a spread is constant.
 _SAMPLE_ROWS = 512
-_SAMPLE_SIZE = 2_000_000
-_POWER_ITERATIONS = 12
+
+# Columns with a mean beyond so many standard deviations are centred as they are loaded: centring
+# in the weights costs gradients and logits as many digits as this number has.
+_FAR = 100.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,10 @@ def moments(X: Array, weight: Array) -> Moments:
 
 
 class Scaling(NamedTuple):
-    """u = (x - centre) * scale; both arrays are empty for features as they are."""
+    """u = (x - centre) * scale; both arrays are empty for features as they are.
+
+    The scale of a constant feature is 0: its weight takes no steps, and is the same in both units.
+    """
 
     centre: Array  # (D,) or (0,), float64
     scale: Array
@@ -83,18 +88,32 @@ class Scaling(NamedTuple):
         X = X.astype(np.float64)
         return (X - self.centre) * self.scale if self.centre.size else X
 
+    def on_load(self, dtype: np.dtype[Any]) -> bool:
+        """Whether rows are centred and scaled as they are loaded, not in the weights."""
+        if not self.centre.size:
+            return False
+        limits = np.finfo(dtype)
+        low, high = float(limits.tiny) ** 0.25, float(limits.max) ** 0.25
+        far = (np.abs(self.centre) * self.scale).max() > _FAR
+        return bool(far or self.units.min() < low or self.units.max() > high)
+
+    @property
+    def units(self) -> Array:
+        """What a weight of a scaled feature is multiplied by."""
+        return np.where(self.scale > 0, self.scale, 1.0)
+
     def to_original(self, V: Array, c: Array) -> tuple[Array, Array]:
         """(W, b) of weights and biases for the scaled features, in float64."""
         if not self.centre.size:
             return V.astype(np.float64), c.astype(np.float64)
-        W = self.scale[:, None] * V
+        W = self.units[:, None] * V
         return W, c - np.einsum("d,dk->k", self.centre, W)
 
     def to_scaled(self, W: Array, b: Array) -> tuple[Array, Array]:
         """(V, c), the inverse of `to_original`."""
         if not self.centre.size:
             return W.astype(np.float64), b.astype(np.float64)
-        return W / self.scale[:, None], b + np.einsum("d,dk->k", self.centre, W.astype(np.float64))
+        return W / self.units[:, None], b + np.einsum("d,dk->k", self.centre, W.astype(np.float64))
 
 
 def no_scaling() -> Scaling:
@@ -103,7 +122,7 @@ def no_scaling() -> Scaling:
 
 
 def standard_scaling(moments: Moments, dtype: np.dtype[Any]) -> Scaling:
-    """To mean 0 and variance 1; a constant column is centred only.
+    """To mean 0 and variance 1; a constant column to 0.
 
     The values are rounded to `dtype`, that of X, so that kernels and `to_original` use the same.
     """
@@ -111,7 +130,7 @@ def standard_scaling(moments: Moments, dtype: np.dtype[Any]) -> Scaling:
         scale = 1 / np.sqrt(moments.spread / max(moments.weight, np.finfo(np.float64).tiny))
         scale, centre = (array.astype(dtype).astype(np.float64) for array in (scale, moments.mean))
     usable = np.isfinite(scale) & (scale > 0)
-    return Scaling(centre, np.where(usable, scale, 1.0))
+    return Scaling(centre, np.where(usable, scale, 0.0))
 
 
 def raise_if_out_of_scale(moments: Moments, X: Array, weight: Array, dtype: np.dtype[Any]) -> None:
@@ -140,45 +159,3 @@ def raise_if_out_of_scale(moments: Moments, X: Array, weight: Array, dtype: np.d
             f"column {d} of X has a standard deviation{size} that is too {what} for weights in "
             f"{dtype}; scale it {way}"
         )
-
-
-class Curvature(NamedTuple):
-    """How strongly the mean loss bends, by a sample of rows: see `docs/math.md`."""
-
-    whole: float  # half the largest eigenvalue of the mean of (u, 1)(u, 1)'
-    single: float  # half the mean of |u|**2 + 1
-
-    def of_batches(self, batch_size: int) -> float:
-        """What a step on the mean of `batch_size` rows has to reckon with."""
-        return self.whole + self.single / batch_size
-
-
-def curvature(X: Array, weight: Array, scaling: Scaling) -> Curvature:
-    """The curvature of the mean loss, from evenly spaced rows and a power iteration.
-
-    The rows are taken from those of weights above zero.
-    """
-    rows = None if weight.all() else np.flatnonzero(weight)
-    n_rows = len(X) if rows is None else len(rows)
-    n_read = min(n_rows, _SAMPLE_ROWS, max(_SAMPLE_SIZE // (X.shape[1] + 1), 16))
-    sample = np.linspace(0, n_rows - 1, n_read).astype(np.int64)
-    if rows is not None:
-        sample = rows[sample]
-    U = scaling.apply(X[sample])
-    a = weight[sample].astype(np.float64)
-    a /= a.sum()
-    squares = np.einsum("nd,nd->n", U, U) + 1
-    single = 0.5 * float((a * squares).sum())
-    if not single < 1e150:  # its square, below, would overflow
-        return Curvature(single, single)
-    v, v_1 = np.ones(U.shape[1]), 1.0  # einsum's own loops: no library whose threads change bits
-    largest = 0.0
-    for _ in range(_POWER_ITERATIONS):
-        norm = float(np.sqrt(np.einsum("d,d->", v, v) + v_1**2))
-        if norm == 0:
-            break
-        v, v_1 = v / norm, v_1 / norm
-        along = a * (np.einsum("nd,d->n", U, v) + v_1)
-        v, v_1 = np.einsum("n,nd->d", along, U), float(along.sum())
-        largest = float(np.sqrt(np.einsum("d,d->", v, v) + v_1**2))
-    return Curvature(0.5 * min(largest, 2 * single), single)

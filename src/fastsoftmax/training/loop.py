@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,6 @@ from fastsoftmax.functional.linear import weighted_predict
 from fastsoftmax.kernels.tiles.sizes import ceil_div
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.training import schedules
-from fastsoftmax.training.columns import Scaling
 from fastsoftmax.training.data import Samples, Validation
 from fastsoftmax.training.optimizer import Optimizer
 from fastsoftmax.training.progress import Progress
@@ -31,6 +31,11 @@ _RISE = 0.1
 _BACK_OFF = 0.25
 _MAX_BACK_OFFS = 30
 
+# Short epochs that nobody watches run together, up to so many operations and steps: about a
+# millisecond.
+_FLOPS_TOGETHER = 5e7
+_STEPS_TOGETHER = 1000
+
 
 @dataclass
 class Training:
@@ -38,8 +43,8 @@ class Training:
 
     samples: Samples
     held_out: Validation | None
-    scaling: Scaling
     optimizer: Optimizer
+    projections: Array  # of the rows of `samples` on the optimizer's directions
     make_model: Callable[[Array, Array], SoftmaxModel]  # from W, b in the units of X
     order: Callable[[], Array]  # of an epoch's rows
     epochs: int
@@ -55,6 +60,7 @@ class Training:
     _best: tuple[float, tuple[Array, Array]] | None = field(init=False, default=None)  # with loss
     _before_last: tuple[list[Array], int] | None = field(init=False, default=None)
     _n_averaged: int = field(init=False, default=0)
+    _drawn: deque[Array] = field(init=False, default_factory=deque)  # orders of epochs to come
 
     def __post_init__(self) -> None:
         keys = ["loss", "learning_rate", "seconds"]
@@ -64,7 +70,8 @@ class Training:
 
     def run(self) -> None:
         """All epochs, or until patience or the callback end it."""
-        for epoch in range(self.epochs):
+        epoch = 0
+        while (epoch := epoch + self._together(epoch)) < self.epochs:
             started = time.perf_counter()
             loss, last_rate = self._epoch(epoch)
             self._record(loss, last_rate, time.perf_counter() - started)
@@ -76,6 +83,42 @@ class Training:
             if self.patience is not None and self._is_stale():
                 self.stopped = "patience"
                 return
+            epoch += 1
+
+    def _together(self, epoch: int) -> int:
+        """How many epochs, from this one on, were done in one run; the bits are the same.
+
+        None where somebody watches, where epochs are long, or after one that failed: that is undone
+        with the others.
+        """
+        watched = self.callback or self.held_out or self.progress
+        n_batches = self._n_batches()
+        flops = (self.optimizer.flops + 1) * n_batches
+        count = int(min(self.epochs - epoch, _FLOPS_TOGETHER / flops, _STEPS_TOGETHER / n_batches))
+        if watched or self._drawn or count < 2:
+            return 0
+        started, before = time.perf_counter(), self._state()
+        orders = [self.order() for _ in range(count)]
+        rates = self.rate * self._factors(epoch, count)
+        shares = self._shares(epoch, count)
+        try:
+            losses = self._steps(np.concatenate(orders), rates, shares, count)
+        except KeyboardInterrupt:
+            self._keep_if_finite(before)
+            raise
+        last = self._last_loss()
+        rises = np.diff(losses, prepend=last) > _RISE * self._equal_loss()
+        failed = not (np.isfinite(losses).all() and self.optimizer.is_finite())
+        if failed or (self.backs_off and rises.any()):
+            self._restore(before)
+            self._drawn.extend(orders)
+            return 0
+        self._before_last = before
+        self._n_averaged += int(np.count_nonzero(shares))
+        seconds = (time.perf_counter() - started) / count
+        for loss, rate in zip(losses, rates[n_batches - 1 :: n_batches], strict=True):
+            self._record(float(loss), float(rate), seconds)
+        return count
 
     def result(self) -> SGDResult:
         """What was learnt by now, and nothing can be undone any more."""
@@ -87,25 +130,26 @@ class Training:
 
     def _epoch(self, epoch: int) -> tuple[float, float]:
         """(mean loss, last rate) of an epoch; one that fails is undone, and backs off if it may."""
-        before = self.optimizer.snapshot(at_rest=True), self._n_averaged
+        before = self._state(at_rest=True)
         try:
             return self._attempts(epoch, before)
-        except KeyboardInterrupt:  # what was learnt counts, but for steps that overflowed
-            if not self.optimizer.is_finite():
-                self._restore(before)
+        except KeyboardInterrupt:
+            self._keep_if_finite(before)
             raise
+
+    def _keep_if_finite(self, before: tuple[list[Array], int]) -> None:
+        """What was learnt by an interrupt counts, but for steps that overflowed."""
+        if not self.optimizer.is_finite():
+            self._restore(before)
 
     def _attempts(self, epoch: int, before: tuple[list[Array], int]) -> tuple[float, float]:
         """`_epoch`, from the state `before` it."""
-        order = self.order()
-        n_batches = ceil_div(len(order), self.optimizer.batch_size)
-        done = epoch * n_batches
-        factors = schedules.factors(self.schedule, done, done + n_batches, self.epochs * n_batches)
-        last = self.history["loss"][-1] if self.history["loss"] else self._equal_loss()
-        limit = last + _RISE * self._equal_loss()
+        order = self._drawn.popleft() if self._drawn else self.order()
+        factors = self._factors(epoch, 1)
+        limit = self._last_loss() + _RISE * self._equal_loss()
         for attempt in range(_MAX_BACK_OFFS):
-            rates, shares = self.rate * factors, self._shares(epoch, n_batches)
-            loss = self._steps(order, rates, shares, self._tell(epoch))
+            rates, shares = self.rate * factors, self._shares(epoch, 1)
+            loss = float(self._steps(order, rates, shares, 1, self._tell(epoch))[0])
             finite = np.isfinite(loss) and self.optimizer.is_finite()
             if finite and not (self.backs_off and loss > limit):
                 self._before_last = before if self.backs_off else None
@@ -127,11 +171,33 @@ class Training:
         raise DivergenceError(epoch, self.rate, self.make_model(*self._parameters(epoch - 1)))
 
     def _steps(
-        self, order: Array, rates: Array, shares: Array, tell: Callable[[int], None] | None = None
-    ) -> float:
-        """One step for each rate; the mean loss."""
-        losses = self.optimizer.run(self.samples, self.scaling, order, rates, shares, tell)
-        return float(losses.sum() / self.samples.total_weight)
+        self,
+        order: Array,
+        rates: Array,
+        shares: Array,
+        epochs: int,
+        tell: Callable[[int], None] | None = None,
+    ) -> Array:
+        """One step for each rate; the mean loss of each epoch."""
+        losses: Array = self.optimizer.run(
+            self.samples, order, rates, shares, tell, epochs=epochs, projections=self.projections
+        )
+        losses = losses.reshape(epochs, -1).sum(axis=1)
+        return losses / self.samples.total_weight
+
+    def _n_batches(self) -> int:
+        return ceil_div(len(self.samples.X), self.optimizer.batch_size)
+
+    def _factors(self, epoch: int, count: int) -> Array:
+        """The schedule of the steps of so many epochs."""
+        n = self._n_batches()
+        return schedules.factors(self.schedule, epoch * n, (epoch + count) * n, self.epochs * n)
+
+    def _last_loss(self) -> float:
+        return self.history["loss"][-1] if self.history["loss"] else self._equal_loss()
+
+    def _state(self, *, at_rest: bool = False) -> tuple[list[Array], int]:
+        return self.optimizer.snapshot(at_rest=at_rest), self._n_averaged
 
     def _restore(self, state: tuple[list[Array], int]) -> None:
         snapshot, self._n_averaged = state
@@ -140,16 +206,17 @@ class Training:
     def _loss_of(self, state: tuple[list[Array], int], order: Array) -> float:
         """The mean loss in a state, which is then the present one."""
         self._restore(state)
-        stand_still = np.zeros(ceil_div(len(order), self.optimizer.batch_size))
-        loss = self._steps(order, stand_still, stand_still)
+        stand_still = np.zeros(self._n_batches())
+        loss = self._steps(order, stand_still, stand_still, 1)
         self._restore(state)
-        return loss
+        return float(loss[0])
 
-    def _shares(self, epoch: int, n_batches: int) -> Array:
-        """The share of each of the epoch's iterates in the running average."""
-        if epoch < self.epochs - self.averaged_epochs:
-            return np.zeros(n_batches)
-        return 1 / np.arange(self._n_averaged + 1, self._n_averaged + n_batches + 1)
+    def _shares(self, epoch: int, count: int) -> Array:
+        """The share of each iterate of so many epochs in the running average."""
+        n_batches = self._n_batches()
+        plain = min(max(self.epochs - self.averaged_epochs - epoch, 0), count) * n_batches
+        averaged = self._n_averaged + np.arange(1, count * n_batches - plain + 1)
+        return np.concatenate([np.zeros(plain), 1 / averaged])
 
     def _equal_loss(self) -> float:
         """The mean loss of equal probabilities."""
@@ -165,10 +232,8 @@ class Training:
     def _parameters(self, epoch: int) -> tuple[Array, Array]:
         """W and b in the units of X after an epoch, averaged where averaging has begun."""
         averaged = self.averaged_epochs and epoch >= self.epochs - self.averaged_epochs
-        pair = self.optimizer.average if averaged else self.optimizer.parameters
-        dtype = pair[0].dtype
-        W, b = self.scaling.to_original(*pair)
-        del pair  # where weights are many, a copy less counts
+        W, b = self.optimizer.average if averaged else self.optimizer.parameters
+        dtype = self.optimizer.dtype
         return W.astype(dtype, copy=False), b.astype(dtype, copy=False)
 
     def _record(self, loss: float, rate: float, seconds: float) -> None:

@@ -1,25 +1,34 @@
 """SGD's state, and runs of steps on it: the layer between `fit_sgd` and the kernel.
 
-Weights are those for scaled features where there is a scaling; `kernels.sgd.Steps` says what a
-step is.
+`kernels.passes.sgd_update` says what a step is. Where rows are centred and scaled as they are
+loaded, the kernel's weights are those of the scaled features; else they are those of X.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
-from fastsoftmax.kernels.passes.sgd import Batches, State, Steps, scratch_for, sgd_steps_by_chunk
+from fastsoftmax.kernels.passes.sgd import Batches, scratch_for, sgd_steps_by_chunk
 from fastsoftmax.kernels.passes.sgd_by_slab import sgd_steps_by_slab, slabs_for
-from fastsoftmax.kernels.tiles.packing import packed_features, packed_places, padded
-from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK, ceil_div, sgd_chunk_rows, sgd_slab_width
+from fastsoftmax.kernels.passes.sgd_update import Frame, State, Steps
+from fastsoftmax.kernels.tiles.packing import packed, packed_features, padded, unpacked
+from fastsoftmax.kernels.tiles.sizes import (
+    DIRECTIONS,
+    ROW_BLOCK,
+    ceil_div,
+    sgd_chunk_rows,
+    sgd_slab_width,
+)
+from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 from fastsoftmax.threads import launch, threads_in_use
-from fastsoftmax.training.columns import Scaling
+from fastsoftmax.training.columns import Scaling, no_scaling
+from fastsoftmax.training.curvature import Directions, no_directions
 from fastsoftmax.training.data import Samples
 
 Array = npt.NDArray[Any]
@@ -33,14 +42,15 @@ _FIRST_CALL_FLOPS = 2e7
 _TRIALS = 8
 _RETRY = 32
 
-_CHANGED = ("W", "b", "velocity_W", "velocity_b", "average_W", "average_b")
-
-# Places in the packed weights that are computed at once, and kept where these are all.
-_PLACES = 1 << 18
+_VELOCITY = ("velocity_W", "velocity_c", "velocity_along")
+_CHANGED = ("W", "b", "c", "along", *_VELOCITY, "average_W", "average_b")
 
 
 class Optimizer:
-    """Weights, velocity and average of (mini-batch) SGD with momentum."""
+    """Weights, velocity and average of (mini-batch) SGD with momentum.
+
+    `parameters`, `velocity` and `average` are pairs of arrays (D, K) and (K,) in the units of X.
+    """
 
     def __init__(
         self,
@@ -53,100 +63,146 @@ class Optimizer:
         momentum: float,
         nesterov: bool,
         label_smoothing: float,
+        scaling: Scaling,
+        directions: Directions | None = None,
     ) -> None:
         self.batch_size, self.l2, self.momentum = batch_size, l2, momentum
         self.nesterov, self.label_smoothing = nesterov, label_smoothing
         n_features, n_classes = W.shape
         size = n_classes * packed_features(n_features)
-        self._flops = 4.0 * batch_size * n_features * n_classes
+        self.flops = 4.0 * batch_size * n_features * n_classes
         sizes = batch_size, n_features, n_classes, dtype.itemsize
         self._kernel: Callable[..., None] = sgd_steps_by_slab
         self._room_for: Callable[[Batches, State], Any] = slabs_for
         self._cut = sgd_slab_width(*sizes)
         n_partials, n_gradients = ceil_div(batch_size, ROW_BLOCK), 0
+        n_shifts = 1
         if self._cut:
-            self._n_tasks = ceil_div(n_features, self._cut)
+            self._n_tasks = n_shifts = ceil_div(n_features, self._cut)
         else:
             self._kernel, self._room_for = sgd_steps_by_chunk, scratch_for
             self._cut = sgd_chunk_rows(*sizes)
             self._n_tasks = n_partials = n_gradients = ceil_div(batch_size, self._cut)
         self._pace: dict[bool, float] = {}  # batches a second, in parallel and not
         self._calls = 0
+        lanes = VECTOR_BYTES // dtype.itemsize
         self._state = State(
             n_features,
             W=np.zeros(size, dtype),
             b=np.zeros(n_classes, dtype),
+            c=np.zeros(n_classes, dtype),
             velocity_W=np.zeros(size, dtype),
-            velocity_b=np.zeros(n_classes, dtype),
+            velocity_c=np.zeros(n_classes, dtype),
             average_W=np.zeros(0, dtype),  # until `run` is given shares
             average_b=np.zeros(n_classes, dtype),
+            along=np.zeros((DIRECTIONS, n_classes)),
+            velocity_along=np.zeros((DIRECTIONS, n_classes)),
+            bend=np.zeros((1 + DIRECTIONS, n_classes), dtype),
+            shift=np.zeros((n_shifts, n_classes, lanes), dtype),
             partial_G_T=np.zeros(
                 (n_gradients, n_classes, padded(n_features, dtype.itemsize)), dtype
             ),
-            partial_g_b=np.zeros((n_partials, n_classes), dtype),
+            partial_g=np.zeros((n_partials, 1 + DIRECTIONS, n_classes), dtype),
             partial_loss=np.zeros(n_partials),
         )
-        self._places = list(self._blocks_of_places()) if W.size <= _PLACES else None
+        self._zeros = np.broadcast_to(np.zeros(DIRECTIONS, dtype), (1, DIRECTIONS))
+        self._set_frame(scaling, directions)
         self.parameters = W, b
 
     @property
     def n_classes(self) -> int:
         return int(self._state.b.size)
 
-    def _blocks_of_places(self) -> Iterator[tuple[slice, Array]]:
-        """(features, where in the packed weights theirs are), block by block."""
-        n_features, n_classes = self._state.n_features, self.n_classes
-        step = max(_PLACES // n_classes, 1)
-        for first in range(0, n_features, step):
-            last = min(first + step, n_features)
-            yield slice(first, last), packed_places(first, last, n_features, n_classes)
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._state.W.dtype
 
-    def _pair(self, name: str) -> tuple[Array, Array]:
-        packed, b = (getattr(self._state, f"{name}{field}") for field in ("W", "b"))
-        W = np.empty((self._state.n_features, self.n_classes), b.dtype)
-        for rows, places in self._places or self._blocks_of_places():
-            W[rows] = packed[places]
+    # What the steps are measured by
+
+    def use(self, scaling: Scaling) -> None:
+        """Go on with other scales and no directions; model and velocity stay, in the units of X."""
+        parameters, velocity = self.parameters, self.velocity
+        self._set_frame(scaling, None)
+        self.parameters, self.velocity = parameters, velocity
+
+    def _set_frame(self, scaling: Scaling, directions: Directions | None) -> None:
+        n_features, dtype = self._state.n_features, self.dtype
+        self.scaling = scaling
+        self.directions = no_directions(n_features) if directions is None else directions
+        self._in_weights = bool(scaling.centre.size) and not scaling.on_load(dtype)
+        along = np.zeros((1 + DIRECTIONS, packed_features(n_features)), dtype)
+        squared_scale, mean = np.ones_like(along[0]), np.zeros_like(along[0])
+        along[1:, :n_features] = self.directions.Q
+        if self._in_weights:
+            centre, scale = scaling
+            mean[:n_features] = centre
+            squared_scale[:n_features] = scale**2
+            along[0, :n_features] = scale**2 * centre
+            along[1:, :n_features] *= scale
+        self._frame = Frame(
+            along,
+            squared_scale,
+            mean,
+            self.directions.shrink,
+            self.directions.bias_step,
+            check.as_rows(self._zeros),
+        )
+
+    def _to_kernel(self, W: Array, b: Array) -> tuple[Array, Array, Array]:
+        """(W and c as the kernel has them, V'q_j) of a pair in the units of X."""
+        Q, c = self.directions.Q, b
+        if self._in_weights:
+            Q, c = Q / self.scaling.units, b + np.einsum("d,dk->k", self.scaling.centre, W)
+        elif self.scaling.centre.size:
+            W, c = self.scaling.to_scaled(W, b)
+        return W, c, np.einsum("jd,dk->jk", Q, W)
+
+    def _from_kernel(self, W: Array, b: Array) -> tuple[Array, Array]:
+        W = unpacked(W, self._state.n_features, self.n_classes)
+        if self.scaling.centre.size and not self._in_weights:
+            return self.scaling.to_original(W, b)
         return W, b.copy()
-
-    def _set_pair(self, name: str, pair: tuple[Array, Array]) -> None:
-        packed, W = getattr(self._state, f"{name}W"), pair[0]
-        for rows, places in self._places or self._blocks_of_places():
-            packed[places] = W[rows]
-        getattr(self._state, f"{name}b")[:] = pair[1]
 
     @property
     def parameters(self) -> tuple[Array, Array]:
-        """Copies of the weights (D, K) and biases (K,)."""
-        return self._pair("")
+        return self._from_kernel(self._state.W, self._state.b)
 
     @parameters.setter
     def parameters(self, pair: tuple[Array, Array]) -> None:
-        self._set_pair("", pair)
+        state = self._state
+        W, state.c[:], state.along[:] = self._to_kernel(*pair)
+        state.b[:] = pair[1] if self._in_weights else state.c
+        packed(W, state.W)
 
     @property
     def velocity(self) -> tuple[Array, Array]:
-        """As `parameters`."""
-        return self._pair("velocity_")
+        state = self._state
+        W = unpacked(state.velocity_W, state.n_features, self.n_classes)
+        if self._in_weights:
+            return W, state.velocity_c - np.einsum("d,dk->k", self.scaling.centre, W)
+        return self.scaling.to_original(W, state.velocity_c)
 
     @velocity.setter
     def velocity(self, pair: tuple[Array, Array]) -> None:
-        self._set_pair("velocity_", pair)
-
-    def rest(self) -> None:
-        """Forget the velocity."""
-        self._state.velocity_W[:] = 0
-        self._state.velocity_b[:] = 0
+        state = self._state
+        W, state.velocity_c[:], state.velocity_along[:] = self._to_kernel(*pair)
+        packed(W, state.velocity_W)
 
     @property
     def average(self) -> tuple[Array, Array]:
-        """The mean of the iterates that had a share in it; as `parameters`."""
-        return self._pair("average_")
+        """The mean of the iterates that had a share in it."""
+        return self._from_kernel(self._state.average_W, self._state.average_b)
+
+    def rest(self) -> None:
+        """Forget the velocity."""
+        for field in _VELOCITY:
+            getattr(self._state, field)[:] = 0
 
     def snapshot(self, *, at_rest: bool = False) -> list[Array]:
         """All that steps change, to `restore`; with `at_rest`, as if the velocity were zero."""
-        nothing = np.empty(0, self._state.b.dtype)
+        nothing = np.empty(0, self.dtype)
         return [
-            nothing if at_rest and "velocity" in field else getattr(self._state, field).copy()
+            nothing if at_rest and field in _VELOCITY else getattr(self._state, field).copy()
             for field in _CHANGED
         ]
 
@@ -172,33 +228,50 @@ class Optimizer:
     def run(
         self,
         samples: Samples,
-        scaling: Scaling,
         order: Array,
         rates: Array,
         shares: Array,
         between: Callable[[int], None] | None = None,
+        *,
+        epochs: int = 1,
+        projections: Array | None = None,
     ) -> Array:
-        """One step for each batch of `order`; the sum of weight * J of each, before its step.
+        """One step for each batch of the epochs that `order` visits; the sum of weight * J of each.
 
-        `rates` and `shares` have an entry for each batch. Ends early, with NaN for the batches
-        not done, after one whose loss is not finite. `between` is told now and then how many
-        batches are done.
+        Sums are as they were before the step. `rates` and `shares` have an entry for each batch.
+        Ends early, with NaN for the batches not done, after one whose loss is not finite. `between`
+        is told now and then how many batches are done. `projections` are those of `directions`.
         """
         X, targets, weight, _ = samples
         if shares.any() and not self._state.average_W.size:
             self._state = self._state._replace(average_W=np.zeros_like(self._state.W))
-        n_batches = ceil_div(len(order), self.batch_size)
+        epoch_rows = len(order) // epochs
+        n_batches = epochs * ceil_div(epoch_rows, self.batch_size)
         losses = np.full(n_batches, np.nan)
-        per_call = ceil_div(int(_FIRST_CALL_FLOPS), int(self._flops) + 1)
-        rows = check.as_rows(X), check.target_rows(targets), check.as_column(weight)
-        scale = scaling.like(X)
-        done, room = 0, None
+        per_call = ceil_div(int(_FIRST_CALL_FLOPS), int(self.flops) + 1)
+        on_load = no_scaling() if self._in_weights else self.scaling
+        centre, scale = on_load.like(X)
+        batches = Batches(
+            X=check.as_rows(X),
+            targets=check.target_rows(targets),
+            sample_weight=check.as_column(weight),
+            order=order,
+            epoch_rows=epoch_rows,
+            batch_size=self.batch_size,
+            first=0,
+            cut=self._cut,
+            centre=centre,
+            scale=scale,
+            label_smoothing=self.label_smoothing,
+        )
+        room = self._room_for(batches, self._state)
+        frame = self._frame
+        if projections is not None:
+            frame = frame._replace(projections=check.as_rows(projections))
+        done = 0
         while done < n_batches:
             part = slice(done, min(done + per_call, n_batches))
-            visited = order[part.start * self.batch_size : part.stop * self.batch_size]
-            batches = Batches(
-                *rows, visited, self.batch_size, self._cut, *scale, self.label_smoothing
-            )
+            batches = batches._replace(first=done)
             steps = Steps(
                 rates[part],
                 shares[part],
@@ -209,9 +282,7 @@ class Optimizer:
             )
             parallel = self._in_parallel()
             started = time.perf_counter()
-            if room is None:
-                room = self._room_for(batches, self._state)
-            arguments = batches, steps, self._state, room, losses[part]
+            arguments = batches, steps, frame, self._state, room, losses[part]
             launch(self._kernel, *arguments, parallel=parallel)
             pace = (part.stop - part.start) / (time.perf_counter() - started)
             # a busy neighbour can only slow a call down, so that the faster of the last ones counts

@@ -14,12 +14,12 @@ from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.training import data
 from fastsoftmax.training.columns import (
     Scaling,
-    curvature,
     moments,
     no_scaling,
     raise_if_out_of_scale,
     standard_scaling,
 )
+from fastsoftmax.training.curvature import Directions, curvature, no_directions
 from fastsoftmax.training.loop import Training
 from fastsoftmax.training.optimizer import Optimizer
 from fastsoftmax.training.progress import Progress, shown
@@ -29,6 +29,11 @@ from fastsoftmax.training.schedules import SCHEDULES
 Array = npt.NDArray[Any]
 
 MAX_EPOCHS = 2**31 - 1  # so that steps are counted in 64 bits
+
+# What epochs="auto" aims at: so many epochs, or steps where more epochs make no more than these.
+_AUTO_EPOCHS = 30
+_AUTO_STEPS = 1500
+_MOST_AUTO_EPOCHS = 100
 
 
 def fit_sgd(
@@ -42,7 +47,7 @@ def fit_sgd(
     l2: float | Literal["auto"] = "auto",
     standardize: bool = True,
     batch_size: int = 128,
-    epochs: int = 30,
+    epochs: int | Literal["auto"] = "auto",
     learning_rate: float | Literal["auto"] = "auto",
     schedule: str = "auto",
     momentum: float = 0.9,
@@ -93,13 +98,17 @@ def fit_sgd(
     batch_size : int
         Rows per step, at most: an epoch takes as few steps as it can, of equally many rows, and
         of the remainder in the last.
-    epochs : int
-        Passes over the data; 0 returns the starting weights.
+    epochs : int or "auto"
+        Passes over the data; 0 returns the starting weights. "auto" is 30, and on small data as
+        many as make 1500 steps, but not more than 100.
     learning_rate : float or "auto"
         The size of the first step. "auto" is 1 over the curvature of a batch's mean loss,
-        estimated on a sample of rows, and backs off if the loss rises all the same.
-    schedule : {"auto", "constant", "linear", "cosine"}
-        How the rate falls, to zero at the end of the last epoch. "auto" is "cosine" with the
+        estimated on a sample of rows, and backs off if the loss rises all the same. It shortens
+        steps along the few directions of the features in which the loss bends most. A number is
+        taken as it is, for plain steps.
+    schedule : {"auto", "constant", "linear", "cosine", "one_cycle"}
+        How the rate changes. All but the first end at zero with the last epoch; "one_cycle" is
+        "cosine" after a linear rise over a tenth of the steps. "auto" is "one_cycle" with the
         automatic rate, "constant" with a number.
     momentum : float in [0, 1)
         The share of the last step that goes into the next.
@@ -166,7 +175,7 @@ def fit_sgd(
     n_rows, n_features = samples.X.shape
     W, b = data.starting_weights(init, names, n_features)
     batch_size = even_batches(n_rows, check.integer(batch_size, "batch_size", 1))
-    epochs = check.integer(epochs, "epochs", 0, MAX_EPOCHS)
+    epochs = budget(epochs, ceil_div(n_rows, batch_size))
     average = check.number(average, "average", 0, 1)
     l2 = penalty(l2, samples.total_weight, compute_dtype)
     weight, unit = check.scaled_weight(samples.weight)
@@ -174,6 +183,7 @@ def fit_sgd(
     standardize, shuffle = check.flag(standardize, "standardize"), check.flag(shuffle, "shuffle")
     generator = np.random.default_rng(check.integer(seed, "seed", 0))
     rate, schedule = rate_and_schedule(learning_rate, schedule)
+    backs_off = rate is None
     held_out = None
     if validation_data is not None:
         held_out = data.validation(validation_data, n_features, names, compute_dtype)
@@ -188,8 +198,9 @@ def fit_sgd(
         spread = moments(samples.X, samples.weight)
         raise_if_out_of_scale(spread, samples.X, samples.weight, compute_dtype)
         scaling = standard_scaling(spread, samples.X.dtype)
-    if init is not None:
-        W, b = scaling.to_scaled(W, b)
+    directions = no_directions(n_features)
+    if rate is None:
+        rate, directions = automatic_rate(samples, scaling, batch_size, l2)
     optimizer = Optimizer(
         W,
         b,
@@ -199,6 +210,8 @@ def fit_sgd(
         momentum=check.number(momentum, "momentum", 0, 1, below=True),
         nesterov=check.flag(nesterov, "nesterov"),
         label_smoothing=check.number(label_smoothing, "label_smoothing", 0, 1),
+        scaling=scaling,
+        directions=directions,
     )
     del W, b
 
@@ -211,13 +224,13 @@ def fit_sgd(
             training = Training(
                 samples,
                 held_out,
-                scaling,
                 optimizer,
+                directions.project(samples.X, scaling, compute_dtype),
                 make_model,
                 order=lambda: generator.permutation(n_rows) if shuffle else np.arange(n_rows),
                 epochs=epochs,
-                rate=automatic_rate(samples, scaling, batch_size, l2) if rate is None else rate,
-                backs_off=rate is None,
+                rate=rate,
+                backs_off=backs_off,
                 schedule=schedule,
                 averaged_epochs=int(np.ceil(average * epochs)),
                 patience=patience,
@@ -257,27 +270,44 @@ def rate_and_schedule(learning_rate: Any, schedule: Any) -> tuple[float | None, 
     check.choice(schedule, "schedule", ("auto", *SCHEDULES))
     if isinstance(learning_rate, str):
         check.choice(learning_rate, "learning_rate", ("auto",))
-        return None, "cosine" if schedule == "auto" else schedule
+        return None, "one_cycle" if schedule == "auto" else schedule
     rate = check.number(learning_rate, "learning_rate", 0)
     return rate, "constant" if schedule == "auto" else schedule
 
 
-def automatic_rate(samples: data.Samples, scaling: Scaling, batch_size: int, l2: float) -> float:
-    """1 over the curvature of the mean loss of a batch."""
-    bend = curvature_of_batches(samples, scaling, batch_size) + l2
-    return 1 / bend if bend > 0 else 1.0
+def budget(epochs: Any, n_batches: int, name: str = "epochs") -> int:
+    """The number of epochs, checked; "auto" by the steps of one."""
+    if isinstance(epochs, str) and epochs == "auto":
+        return max(_AUTO_EPOCHS, min(_MOST_AUTO_EPOCHS, ceil_div(_AUTO_STEPS, n_batches)))
+    return check.integer(epochs, name, 0, MAX_EPOCHS)
 
 
-def curvature_of_batches(samples: data.Samples, scaling: Scaling, batch_size: int) -> float:
-    """The curvature of the mean loss of a batch, without the penalty.
+def automatic_rate(
+    samples: data.Samples, scaling: Scaling, batch_size: int, l2: float
+) -> tuple[float, Directions]:
+    """1 over the curvature of the mean loss of a batch, and where steps are shortened for it."""
+    bend, directions = curvature_of_batches(samples, scaling, batch_size, shorten=True, l2=l2)
+    bend += l2
+    return (1 / bend if bend > 0 else 1.0), directions
+
+
+def curvature_of_batches(
+    samples: data.Samples,
+    scaling: Scaling,
+    batch_size: int,
+    *,
+    shorten: bool = False,
+    l2: float = 0.0,
+) -> tuple[float, Directions]:
+    """The curvature of the mean loss of a batch, without the penalty; as `curvature`.
 
     A batch of all rows has that of the whole, which no repeated row or equal weight changes.
     """
-    estimate = curvature(samples.X, samples.weight, scaling)
+    estimate, directions = curvature(samples.X, samples.weight, scaling, shorten=shorten, l2=l2)
     whole = batch_size >= len(samples.X)
     bend = estimate.whole if whole else estimate.of_batches(batch_size)
     bend *= samples.total_target / samples.total_weight
     if not np.isfinite(bend):
         what = "the squares of X"
         check.raise_non_finite(what, samples.X.dtype, samples.weight, X=samples.X)
-    return bend
+    return bend, directions

@@ -89,7 +89,7 @@ class Stream:
     @property
     def model(self) -> SoftmaxModel:
         """As it is now, in the units of X."""
-        W, b = self.scaling.to_original(*self._optimizer.parameters)
+        W, b = self._optimizer.parameters
         W, b = W.astype(self.dtype), b.astype(self.dtype)
         return SoftmaxModel(W, b, self.classes, self.feature_names)
 
@@ -170,8 +170,8 @@ class Stream:
         velocity: Any,
     ) -> None:
         """Take up a state, all of whose shapes are checked: kernels do not."""
-        V, c = parameters
-        model = SoftmaxModel(V, c, classes, feature_names)  # in scaled units: it checks
+        W, b = parameters
+        model = SoftmaxModel(W, b, classes, feature_names)  # it checks
         Stream.__init__(self, model, Options(**options))
         self.calls, self.rows = check.integer(calls, "calls", 0), check.integer(rows, "rows", 0)
         self.weight = check.number(weight, "weight", 0)
@@ -221,11 +221,11 @@ class Stream:
         samples = Samples(X, targets, weight, len(X) * (self.weight / self.rows))
         if self.options.learning_rate is None and batch_weight > 0:
             own = samples._replace(total_weight=batch_weight)
-            bend = curvature_of_batches(own, self.scaling, len(X))
+            bend, _ = curvature_of_batches(own, self.scaling, len(X))
             self._bend = max(self._bend, bend * batch_weight / samples.total_weight)
         self._optimizer.l2 = self._l2()
         order, rates, shares = np.arange(len(X)), np.array([self._rate()]), np.zeros(1)
-        return float(self._optimizer.run(samples, self.scaling, order, rates, shares)[0])
+        return float(self._optimizer.run(samples, order, rates, shares)[0])
 
     def _l2(self) -> float:
         return self.options.l2 / (self.weight if self.options.l2_of_sum else 1)
@@ -237,13 +237,11 @@ class Stream:
 
     def _rescale(self, dtype: np.dtype[Any]) -> None:
         """Take up the scales of the moments; model and velocity stay, in the units of X."""
-        old, new = self.scaling, no_scaling()
+        new = no_scaling()
         if self.options.standardize:
             new = standard_scaling(self._moments, dtype)
-        if old.centre.size or new.centre.size:
-            optimizer = self._optimizer
-            optimizer.parameters = new.to_scaled(*old.to_original(*optimizer.parameters))
-            optimizer.velocity = new.to_scaled(*old.to_original(*optimizer.velocity))
+        if self.scaling.centre.size or new.centre.size:
+            self._optimizer.use(new)
             self.scaling = new
 
     def _renew_optimizer(self, batch_size: int) -> None:
@@ -262,6 +260,7 @@ class Stream:
             momentum=options.momentum,
             nesterov=options.nesterov,
             label_smoothing=options.label_smoothing,
+            scaling=self.scaling,
         )
 
 

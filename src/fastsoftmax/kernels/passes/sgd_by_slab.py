@@ -19,12 +19,19 @@ from fastsoftmax.kernels.compile.jit import jit_borrowing, jit_callable_borrowin
 from fastsoftmax.kernels.compile.parallel import for_each
 from fastsoftmax.kernels.passes.sgd import (
     Batches,
-    State,
-    Steps,
+    batch_start,
     loaded_rows,
     prefetch_row,
     targets_room,
-    update_bias,
+)
+from fastsoftmax.kernels.passes.sgd_update import (
+    Frame,
+    State,
+    Steps,
+    add_projected_sums,
+    begin_update,
+    end_update,
+    load_projections,
     update_run,
 )
 from fastsoftmax.kernels.products.block import (
@@ -37,7 +44,7 @@ from fastsoftmax.kernels.products.gradient import last_columns, skipped_columns
 from fastsoftmax.kernels.products.logits import add_logits, as_dots, transposed_size
 from fastsoftmax.kernels.rows.targets import may_be_absent, weight_of
 from fastsoftmax.kernels.tiles.packing import class_tiles, first_class, packed_tile, tile_width
-from fastsoftmax.kernels.tiles.sizes import A_GROUP, ROW_BLOCK, ceil_div
+from fastsoftmax.kernels.tiles.sizes import A_GROUP, DIRECTIONS, ROW_BLOCK, ceil_div
 from fastsoftmax.kernels.tiles.tile import MAX_ROWS, TILE_BYTES, multiply_add
 from fastsoftmax.kernels.vectors import simd
 from fastsoftmax.kernels.vectors.memory import (
@@ -62,6 +69,7 @@ class Slabs(NamedTuple):
     at: Array  # (1,), the batch that tasks work on
     rows: Array  # (3, M * ROW_BLOCK), the addresses of the rows of batch i in rows[i % 3]
     loaded: Array  # (M * ROW_BLOCK, D), or (0, D) where rows can be read where they lie
+    Y_T: Array  # (M, DIRECTIONS, ROW_BLOCK), the rows' projections
     X_T: Array  # (S, as `transposed_scratch`)
     shares: Array  # (S, M, K, ROW_BLOCK), the slabs' shares of the logits
     Z_T: Array  # (M, K, ROW_BLOCK), logits, then residuals
@@ -84,6 +92,7 @@ def slabs_for(batches: Batches, state: State) -> Slabs:
         np.zeros(1, np.int64),
         np.zeros((3, M * ROW_BLOCK), np.int64),
         np.empty((loaded_rows(batches, b, M * ROW_BLOCK), n_features), b.dtype),
+        np.zeros((M, DIRECTIONS, ROW_BLOCK), b.dtype),
         np.empty((S, transposed_size(width, size)), b.dtype),
         np.empty((S, M, b.size, ROW_BLOCK), b.dtype),
         np.empty((M, b.size, ROW_BLOCK), b.dtype),
@@ -107,8 +116,8 @@ def rows_of(i: int, slabs: Slabs) -> int:
 def find_batch(i: int, batches: Batches, slabs: Slabs) -> None:
     """The addresses of the rows of batch i; the last goes on to the end of its block."""
     X, order, loaded = batches.X, batches.order, slabs.loaded
-    start = i * batches.batch_size
-    count = min(batches.batch_size, order.size - start)
+    start = batch_start(i, batches)
+    count = batch_start(i + 1, batches) - start
     rows = slabs.rows[i % 3]
     for r in range(rows.size if count > 0 else 0):
         place = min(r, count - 1)
@@ -125,27 +134,33 @@ def find_batch(i: int, batches: Batches, slabs: Slabs) -> None:
 
 @jit_borrowing
 def slab_step(
-    s: int, at: Array, batches: Batches, steps: Steps, state: State, slabs: Slabs
+    s: int, at: Array, batches: Batches, steps: Steps, frame: Frame, state: State, slabs: Slabs
 ) -> None:
-    """Slab s of the step for batch at[0], if that is one, and of the logits of the next."""
+    """Slab s of step at[0], unless that is -1, and of the logits of the next batch."""
     i = at[0]
     if i >= 0:
-        update_slab(s, i, batches, steps, state, slabs)
-    if (i + 1) * batches.batch_size < batches.order.size:
-        logits_of_slab(s, i + 1, batches, state, slabs)
+        update_slab(s, i, batches, steps, frame, state, slabs)
+    if batch_start(batches.first + i + 1, batches) < batches.order.size:
+        logits_of_slab(s, batches.first + i + 1, batches, state, slabs)
 
 
 @jit_inline
-def update_slab(s: int, i: int, batches: Batches, steps: Steps, state: State, slabs: Slabs) -> None:
-    """The gradient of batch i, and its step."""
+def update_slab(
+    s: int, i: int, batches: Batches, steps: Steps, frame: Frame, state: State, slabs: Slabs
+) -> None:
+    """The gradient of the batch of step i, and the step."""
     b, n_features = state.b, state.n_features
     n_classes, width, size = b.size, tile_width(b), item_bytes(b)
-    n_rows = min(batches.batch_size, batches.order.size - i * batches.batch_size)
+    batch = batches.first + i
+    n_rows = batch_start(batch + 1, batches) - batch_start(batch, batches)
     G_stride = TILE_BYTES + VECTOR_BYTES
     G = address_of(slabs.G) + s * MAX_ROWS * G_stride
     tail = address_of(slabs.tail) + s * slabs.tail.shape[1] * size
-    rows, residual = rows_of(i, slabs), address_of(slabs.Z_T)
+    rows, residual = rows_of(batch, slabs), address_of(slabs.Z_T)
     tail_rows = address_of(slabs.tail_rows)
+    shift = address_of(state.shift) + s * n_classes * VECTOR_BYTES
+    for place in range(shift, shift + n_classes * VECTOR_BYTES, VECTOR_BYTES):
+        simd.store(simd.splat(b, 0), place)
     stop = min((s + 1) * batches.cut, n_features)
     for d in range(s * batches.cut, stop, width):
         B, B_rows, skipped = d * size, rows, 0
@@ -174,13 +189,17 @@ def update_slab(s: int, i: int, batches: Batches, steps: Steps, state: State, sl
             packed = (packed_tile(first, height, d - in_group, n_features) + in_group) * size
             for k in range(height):
                 update_run(
-                    packed + k * A_GROUP * size,
+                    d,
                     min(width, n_features - d) * size,
+                    first + k,
+                    packed + k * A_GROUP * size,
+                    shift + (first + k) * VECTOR_BYTES,
                     G + k * G_stride + skipped * size,
                     1,
                     0,
                     i,
                     steps,
+                    frame,
                     state,
                 )
 
@@ -191,9 +210,8 @@ def logits_of_slab(s: int, i: int, batches: Batches, state: State, slabs: Slabs)
     X, order, batch_size = batches.X, batches.order, batches.batch_size
     b, n_features = state.b, state.n_features
     n_classes, size = b.size, item_bytes(b)
-    first = i * batch_size
-    n_rows = min(batch_size, order.size - first)
-    n_next = max(min(batch_size, order.size - first - batch_size), 0)
+    first, following = batch_start(i, batches), batch_start(i + 1, batches)
+    n_rows, n_next = following - first, batch_start(i + 2, batches) - following
     start, stop = s * batches.cut, min((s + 1) * batches.cut, n_features)
     rows, next_rows = rows_of(i, slabs), rows_of(i + 1, slabs)
     in_place = slabs.loaded.size == 0
@@ -203,7 +221,7 @@ def logits_of_slab(s: int, i: int, batches: Batches, state: State, slabs: Slabs)
     if not while_dotting:
         # rows wanted next lie anywhere, where no hardware looks ahead
         for r in range(n_next):
-            prefetch_row(skip_columns(X, start), order[first + batch_size + r], stop - start)
+            prefetch_row(skip_columns(X, start), order[following + r], stop - start)
     blocks = ceil_div(batch_size, ROW_BLOCK)
     shares = address_of(slabs.shares) + s * blocks * n_classes * ROW_BLOCK * size
     X_T = address_of(slabs.X_T) + s * slabs.X_T.shape[1] * size
@@ -257,15 +275,23 @@ def load_slab(
 
 @jit_borrowing
 def block_residuals(
-    m: int, at: Array, batches: Batches, weight_scale: float, state: State, slabs: Slabs
+    m: int,
+    at: Array,
+    batches: Batches,
+    weight_scale: float,
+    frame: Frame,
+    state: State,
+    slabs: Slabs,
 ) -> None:
-    """The residuals of block m of batch at[0], from the logits of the slabs, and their sums."""
-    _, targets, sample_weight, order, batch_size, _, _, _, label_smoothing = batches
-    b, partial_g_b, partial_loss = state.b, state.partial_g_b, state.partial_loss
-    batch_start = at[0] * batch_size
-    batch_rows = min(batch_size, order.size - batch_start)
+    """The residuals of block m of step at[0], from the logits of the slabs, and their sums."""
+    targets, sample_weight, order = batches.targets, batches.sample_weight, batches.order
+    b, g, partial_loss = state.b, state.partial_g[m], state.partial_loss
+    batch = batches.first + at[0]
+    start, stop = batch_start(batch, batches), batch_start(batch + 1, batches)
+    batch_rows = stop - start
     count = min(batch_rows - m * ROW_BLOCK, ROW_BLOCK)
-    first = batch_start + m * ROW_BLOCK
+    first = start + m * ROW_BLOCK
+    Y_T, projected = slabs.Y_T[m], frame.projections.row_stride != 0
     weights, losses, Z_T = slabs.weights[m], slabs.losses[m], slabs.Z_T[m]
     block_targets = slabs.targets[m]
     slab_bytes = slabs.Z_T.size * item_bytes(b)
@@ -282,43 +308,58 @@ def block_residuals(
         n = order[first + r]
         load_targets(targets, r, n, block_targets)
         weights[r] = weight_of(sample_weight, n) * weight_scale / batch_rows
-        if first + batch_size + r < order.size:
-            prefetch(targets.address + order[first + batch_size + r] * targets.row_stride)
+        if projected:
+            load_projections(frame, n, r, Y_T)
+        if stop + m * ROW_BLOCK + r < order.size:
+            ahead = order[stop + m * ROW_BLOCK + r]
+            prefetch(targets.address + ahead * targets.row_stride)
+            prefetch(frame.projections.address + ahead * frame.projections.row_stride)
     weights[count:] = 0
-    residuals(Z_T, block_targets, weights, label_smoothing, losses)
+    residuals(Z_T, block_targets, weights, batches.label_smoothing, losses)
     loss = 0.0
     for r in range(count):
         loss += weight_of(sample_weight, order[first + r]) * np.float64(losses[r])
     partial_loss[m] = loss
-    partial_g_b[m] = 0
-    add_row_sums(Z_T, partial_g_b[m])
+    g[:] = 0
+    add_row_sums(Z_T, g[0])
+    if projected:
+        add_projected_sums(Z_T, Y_T, g)
 
 
 @jit_callable_borrowing
 def sgd_steps_by_slab(
-    run: int, batches: Batches, steps: Steps, state: State, slabs: Slabs, batch_loss: Array
+    run: int,
+    batches: Batches,
+    steps: Steps,
+    frame: Frame,
+    state: State,
+    slabs: Slabs,
+    batch_loss: Array,
 ) -> None:
     """As `sgd_steps_by_chunk`, to rounding; `slabs` is from `slabs_for`."""
-    batch_size, n_classes, at = batches.batch_size, state.b.size, slabs.at
+    n_classes, at, first = state.b.size, slabs.at, batches.first
     n_slabs, partial_loss = slabs.shares.shape[0], state.partial_loss
-    slab_arguments = (at, batches, steps, state, slabs)
-    block_arguments = (at, batches, steps.weight_scale, state, slabs)
-    find_batch(0, batches, slabs)
+    slab_arguments = (at, batches, steps, frame, state, slabs)
+    block_arguments = (at, batches, steps.weight_scale, frame, state, slabs)
+    find_batch(first, batches, slabs)
     for i in range(-1, batch_loss.size):
         at[0] = i
         if i >= 0:
-            n_rows = min(batch_size, batches.order.size - i * batch_size)
+            n_rows = batch_start(first + i + 1, batches) - batch_start(first + i, batches)
             n_blocks = ceil_div(n_rows, ROW_BLOCK)
             if n_rows * n_classes > SERIAL_RESIDUALS:
                 for_each(run, n_blocks, block_residuals, block_arguments)
             else:
                 for m in range(n_blocks):
-                    block_residuals(m, at, batches, steps.weight_scale, state, slabs)
+                    block_residuals(m, at, batches, steps.weight_scale, frame, state, slabs)
             total = 0.0
             for m in range(n_blocks):
                 total += partial_loss[m]
             batch_loss[i] = total
             for k in range(n_classes):
-                update_bias(k, n_blocks, i, steps, state)
-        find_batch(i + 2, batches, slabs)
+                begin_update(k, n_blocks, i, steps, frame, state)
+        find_batch(first + i + 2, batches, slabs)
         for_each(run, n_slabs, slab_step, slab_arguments)
+        if i >= 0:
+            for k in range(n_classes):
+                end_update(k, i, steps, state)

@@ -7,6 +7,7 @@ of group).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -92,8 +93,30 @@ def pack_weights(W: Rows, n_features: int, n_classes: int, W_tiles: Array) -> No
                     W_tiles[start + i] = 0
 
 
-def packed_places(first: int, last: int, n_features: int, n_classes: int) -> Array:
-    """Where in the packed weights W[d, k] is, for d in [first, last): (last - first, K)."""
-    d, k = np.arange(first, last)[:, None], np.arange(n_classes)
-    start: Array = packed_row(k, d // A_GROUP * A_GROUP, n_features, n_classes)
-    return start + d % A_GROUP
+def unpacked(W_tiles: Array, n_features: int, n_classes: int) -> Array:
+    """W (D, K) of packed weights, a new array."""
+    W = np.empty((n_features, n_classes), W_tiles.dtype)
+    for classes, tile in _tiles(W_tiles, n_features, n_classes):
+        W[:, classes] = tile.swapaxes(1, 2).reshape(-1, tile.shape[1])[:n_features]
+    return W
+
+
+def packed(W: Array, W_tiles: Array) -> None:
+    """W_tiles = W (D, K), packed, but for what is beyond the last feature."""
+    n_features, n_classes = W.shape
+    whole = n_features // A_GROUP
+    for classes, tile in _tiles(W_tiles, n_features, n_classes):
+        rows, height = W[:, classes], tile.shape[1]
+        tile[:whole] = rows[: whole * A_GROUP].reshape(whole, A_GROUP, height).swapaxes(1, 2)
+        if n_features % A_GROUP:
+            tile[whole, :, : n_features % A_GROUP] = rows[whole * A_GROUP :].T
+
+
+def _tiles(W_tiles: Array, n_features: int, n_classes: int) -> Iterator[tuple[slice, Array]]:
+    """The classes of each tile, and its packed weights (groups, classes, A_GROUP)."""
+    size = packed_features(n_features)
+    for t in range(class_tiles(n_classes)):
+        classes = slice(first_class(t, n_classes), first_class(t + 1, n_classes))
+        part = W_tiles[classes.start * size : classes.stop * size]
+        height = classes.stop - classes.start
+        yield classes, part.reshape(size // A_GROUP, height, A_GROUP)

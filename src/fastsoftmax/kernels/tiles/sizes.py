@@ -44,6 +44,11 @@ SLAB_ROWS = 512
 SLAB_TILES = 16
 
 
+# Directions along which SGD's steps are shortened: texture, gas_drift, a common factor and rows of
+# outliers came within half a point of the optimum's accuracy with 4 (docs/training.md).
+DIRECTIONS = 4
+
+
 @jit_also
 def ceil_div(a: int, b: int) -> int:
     """a / b, rounded up."""

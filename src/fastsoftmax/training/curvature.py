@@ -1,0 +1,146 @@
+"""How strongly the mean loss bends, and the few directions in which it bends most.
+
+A step of 1 over the curvature is safe. Where features are correlated or some rows lie far out, a
+few directions of the scaled features have nearly all of the curvature; steps are shortened along
+these, so that they may be long in all others (docs/math.md, "Steep directions").
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax import validation as check
+from fastsoftmax.kernels.passes.directions import leading_directions, project_rows
+from fastsoftmax.kernels.tiles.packing import padded
+from fastsoftmax.kernels.tiles.sizes import DIRECTIONS
+from fastsoftmax.threads import launch
+from fastsoftmax.training.columns import Scaling
+
+Array = npt.NDArray[Any]
+
+# Rows of the sample that the curvature is read off: more where they are short, since rows far out
+# may be few, and fewer where they are very long.
+_FEW_ROWS, _MANY_ROWS = 512, 4096
+_SHORT_SIZE, _LONG_SIZE = 130_000, 2_000_000
+_ITERATIONS = 12
+
+# Of the largest second moment, what is no direction but rounding.
+_NOTHING = 1e-10
+
+
+class Directions(NamedTuple):
+    """Where steps on scaled features are shortened: to 1 - shrink_j along q_j."""
+
+    Q: Array  # (DIRECTIONS, D), orthonormal rows, or zeros
+    shrink: Array  # (DIRECTIONS,), in [0, 1)
+    level: float  # the curvature that is left
+
+    @property
+    def bias_step(self) -> float:
+        """How much of a step of the biases is left, whose curvature is 1."""
+        return min(self.level, 1.0)
+
+    def project(self, X: Array, scaling: Scaling, dtype: np.dtype[Any]) -> Array:
+        """u'q_j of each row, (N, DIRECTIONS); a single row of zeros, repeated, for none."""
+        if not self.shrink.any():
+            return np.broadcast_to(np.zeros(DIRECTIONS, dtype), (len(X), DIRECTIONS))
+        n_features = X.shape[1]
+        Q = np.zeros((DIRECTIONS, padded(n_features, dtype.itemsize)), dtype)
+        Q[:, :n_features] = self.Q
+        Y = np.empty((len(X), DIRECTIONS), dtype)
+        launch(project_rows, check.as_rows(X), len(X), n_features, *scaling.like(X), Q, Y)
+        return Y
+
+
+def no_directions(n_features: int) -> Directions:
+    """Steps as the gradient has them."""
+    return Directions(np.zeros((DIRECTIONS, n_features)), np.zeros(DIRECTIONS), 1.0)
+
+
+class Curvature(NamedTuple):
+    """How strongly the mean loss bends along the steps, by a sample of rows: see `docs/math.md`."""
+
+    whole: float  # half a bound of the largest eigenvalue of the mean of (u, 1)(u, 1)'
+    single: float  # half the mean of |(u, 1)|**2
+
+    def of_batches(self, batch_size: int) -> float:
+        """What a step on the mean of `batch_size` rows has to reckon with."""
+        return self.whole + self.single / batch_size
+
+
+def curvature(
+    X: Array, weight: Array, scaling: Scaling, *, shorten: bool, l2: float = 0.0
+) -> tuple[Curvature, Directions]:
+    """Both from evenly spaced rows; with `shorten`, the curvature is that of shortened steps.
+
+    The rows are taken from those of weights above zero.
+    """
+    n_features = X.shape[1]
+    rows = None if weight.all() else np.flatnonzero(weight)
+    n_rows = len(X) if rows is None else len(rows)
+    width = n_features + 1
+    n_read = min(_MANY_ROWS, max(_SHORT_SIZE // width, _FEW_ROWS), max(_LONG_SIZE // width, 16))
+    n_read = min(n_read, n_rows)
+    sample = np.linspace(0, n_rows - 1, n_read).astype(np.int64)
+    if rows is not None:
+        sample = rows[sample]
+    a = weight[sample].astype(np.float64)
+    a /= a.sum()
+    U = np.zeros((n_read, padded(max(n_features, 1), 8)))
+    U[:, :n_features] = scaling.apply(X[sample])
+    directions, single = no_directions(n_features), _half_mean_square(U, a) + 0.5
+    if not single < 1e150:  # its square, below, would overflow
+        return Curvature(single, single), directions
+    Q, values = _leading(U, a, DIRECTIONS + 1 if shorten else 1)
+    largest = float(values[0])
+    if shorten and largest > 0:
+        directions = _steep(Q[:, :n_features], values, l2)
+        largest = min(largest, directions.level)
+        _shorten(U, directions)
+    bias = directions.bias_step
+    single = _half_mean_square(U, a) + 0.5 * bias
+    mean = np.einsum("n,nd->d", a, U)
+    coupling = bias * float(np.einsum("d,d->", mean, mean))
+    whole = 0.25 * (largest + bias + np.sqrt((largest - bias) ** 2 + 4 * coupling))
+    return Curvature(min(float(whole), single), single), directions
+
+
+def _steep(Q: Array, values: Array, l2: float) -> Directions:
+    """The directions above the next one's curvature, which steps along them are shortened to.
+
+    At most half of all; those that have nothing beside the first are not counted. The penalty
+    bends all directions alike, so that none need be shortened further.
+    """
+    n = min(DIRECTIONS, Q.shape[1] // 2, int((values > _NOTHING * values[0]).sum()) - 1)
+    level = max(float(values[n]), 2 * l2)
+    shrink = np.zeros(DIRECTIONS)
+    shrink[:n] = 1 - level / np.maximum(values[:n], level)
+    return Directions(np.where(shrink[:, None] > 0, Q[:DIRECTIONS], 0), shrink, level)
+
+
+def _half_mean_square(U: Array, a: Array) -> float:
+    return 0.5 * float((a * np.einsum("nd,nd->n", U, U)).sum())
+
+
+def _shorten(U: Array, directions: Directions) -> None:
+    """Rows whose plain steps are the shortened ones of U: by the root of 1 - shrink."""
+    n_features = directions.Q.shape[1]
+    for q, shrink in zip(directions.Q, directions.shrink, strict=True):
+        if shrink > 0:
+            along = np.einsum("nd,d->n", U[:, :n_features], q) * (1 - np.sqrt(1 - shrink))
+            U[:, :n_features] -= np.multiply.outer(along, q)
+
+
+def _leading(U: Array, a: Array, n: int) -> tuple[Array, Array]:
+    """(orthonormal directions (n, D) of U, the mean of (u'q)**2 of each), the largest first."""
+    Q = np.random.default_rng(0).standard_normal((n, U.shape[1]))
+    Q[:, ~U.any(axis=0)] = 0
+    products = np.empty_like(Q)
+    launch(leading_directions, U, a, _ITERATIONS, products, Q, parallel=False)
+    # the best within their span (Rayleigh and Ritz)
+    values, mixture = np.linalg.eigh(np.einsum("id,jd->ij", Q, products))
+    Q = np.einsum("ij,id->jd", mixture[:, ::-1], Q)
+    return Q, np.maximum(values[::-1], 0)
