@@ -236,10 +236,10 @@ def test_a_label_that_is_not_finite_is_named(tmp_path, ending):
         (["1e3", "2e3"], "U"),
         (["True", "False"], "U"),
         (["+1", "-1"], "U"),
-        (["1", "2.5"], "U"),
+        (["1", "2.0"], "U"),
         (["18446744073709551616", "0"], "U"),
         (["-1", "12"], "i"),
-        (["1.0", "2.5"], "f"),
+        (["1.0", "2.0"], "f"),
     ],
 )
 def test_predictions_are_spelt_as_the_labels_were(tmp_path, labels, kind):
@@ -252,6 +252,12 @@ def test_predictions_are_spelt_as_the_labels_were(tmp_path, labels, kind):
     predict = "predict", tmp_path / "m.npz", tmp_path / "d.csv"
     assert run(*predict).stdout.split() == ["prediction", *(row.split(",")[1] for row in rows)]
     assert set(run(*predict, "--proba").stdout.split()[0].split(",")) == set(labels)
+
+
+@pytest.mark.parametrize("labels", ["1 2.5", "1.0 2.5"])
+def test_labels_with_decimals_look_continuous(tmp_path, labels):
+    (tmp_path / "d.csv").write_text("\n".join(["a,y", *(f"1,{label}" for label in labels.split())]))
+    fails(run("train", tmp_path / "d.csv", "--label", "y"), "'y'", "2.5 in row 2", "continuous")
 
 
 def test_a_failed_predict_leaves_the_old_output(trained, tmp_path):

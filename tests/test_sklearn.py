@@ -338,7 +338,7 @@ def test_a_stream_goes_on_from_a_fit(flowers):
     model.set_params(learning_rate=0.0).partial_fit(X[:10], y[:10])
     np.testing.assert_allclose(model.coef_, start, rtol=1e-12)
     assert model.n_iter_ == 101
-    assert model.fit(X, y).n_iter_ == 30
+    assert model.fit(X, y).n_iter_ == 100
 
 
 def test_what_a_stream_cannot_do(flowers):

@@ -121,6 +121,11 @@ class Table:
         floats = text.cast(pl.Float64, strict=False)
         if not floats.is_null().any():
             self._complete(floats)
+            for row in (floats != floats.round()).arg_true().head(1):
+                raise DataError(
+                    f"{self.path}: column {text.name!r} holds {text[row]} in row {row + 1}, which "
+                    "looks continuous: labels are names or whole numbers"
+                )
         for numbers in (text.cast(pl.Int64, strict=False), floats):
             if numbers.cast(pl.String).eq_missing(text).all():
                 return numbers
