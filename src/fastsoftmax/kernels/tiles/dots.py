@@ -20,6 +20,7 @@ from fastsoftmax.kernels.tiles.transpose import indices, interleaved
 from fastsoftmax.kernels.vectors.memory import Array, emit_prefetch
 from fastsoftmax.kernels.vectors.vector_ir import (
     VECTOR_BYTES,
+    VECTOR_REGISTERS,
     call,
     constant,
     llvm_vector,
@@ -31,10 +32,9 @@ from fastsoftmax.kernels.vectors.vector_ir import (
     suffix,
 )
 
-# As many accumulators as leave the vectors of the rows and one of A in registers: 32 of them with
-# AVX-512, 16 with AVX and SSE.
+# As many accumulators as leave the vectors of the rows and one of A in registers.
 DOT_ROWS = 4
-MAX_CLASSES = {64: 6, 32: 2, 16: 2}[VECTOR_BYTES]
+MAX_CLASSES = {32: 6, 16: 2}[VECTOR_REGISTERS]
 
 _WORD = ir.IntType(64)
 

@@ -21,6 +21,7 @@ from fastsoftmax.kernels.tiles.sizes import A_GROUP
 from fastsoftmax.kernels.vectors.memory import Array, emit_prefetch
 from fastsoftmax.kernels.vectors.vector_ir import (
     VECTOR_BYTES,
+    VECTOR_REGISTERS,
     call,
     constant,
     llvm_vector,
@@ -32,9 +33,10 @@ from fastsoftmax.kernels.vectors.vector_ir import (
     suffix,
 )
 
-# Rows of a tile, by the bytes of a vector: as many as leave the accumulators (two vectors a row),
-# two vectors of B and a broadcast in registers: 32 of them with AVX-512, 16 with AVX and SSE.
-MAX_ROWS = {64: 14, 32: 6, 16: 6}[VECTOR_BYTES]
+# Rows of a tile, by the bytes of a vector and the number of registers: as many as leave the
+# accumulators (two vectors a row), two vectors of B and numbers of A in registers. AVX-512, AArch64
+# (where LLVM loads numbers of A early, and spills with 14 rows), AVX, SSE.
+MAX_ROWS = {(64, 32): 14, (16, 32): 12, (32, 16): 6, (16, 16): 6}[VECTOR_BYTES, VECTOR_REGISTERS]
 TILE_VECTORS = 2
 TILE_BYTES = TILE_VECTORS * VECTOR_BYTES
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
@@ -22,14 +22,17 @@ def features() -> list[str]:
     return str(getattr(cpu_target.target_context.codegen(), "_tm_features", "")).split(",")
 
 
-def _native_bytes() -> int:
-    """Bytes of a vector register of that CPU."""
+def _vector_registers() -> tuple[int, int]:
+    """Bytes of a vector register of that CPU, and how many registers it has."""
     if "+avx512f" in features():
-        return 64
-    return 32 if "+avx" in features() else 16
+        return 64, 32
+    if "+avx" in features():
+        return 32, 16
+    architecture = binding.get_process_triple().partition("-")[0]
+    return 16, 32 if architecture in ("aarch64", "arm64") else 16
 
 
-VECTOR_BYTES = _native_bytes()
+VECTOR_BYTES, VECTOR_REGISTERS = _vector_registers()
 
 
 class Vector(types.Type):  # type: ignore[misc]
