@@ -34,6 +34,14 @@ for N, D, K in ((130, 37, 7), (65, 5, 33), (3, 1, 1), (70, 301, 2), (70, 130, 8)
     wide = np.tile(Z, 500 // K + 1)[:, :-1]  # beyond what is transposed
     for logits in (Z, wide):
         np.testing.assert_allclose(fs.softmax(logits), reference.softmax(logits), atol=1e-14)
+
+if VECTOR_BYTES == 16:  # few lanes share the sums: float32 may err 1.5 times as much as NumPy
+    X, W = random.normal(size=(300, 10000)), random.normal(size=(10000, 2))
+    rows, weights = X.astype(np.float32), W.astype(np.float32)
+    truth = rows.astype(float) @ weights.astype(float)
+    ours, plain = fs.decision_function(rows, weights), rows @ weights
+    errors = [np.abs(Z - truth).max() / np.abs(truth).max() for Z in (ours, plain)]
+    assert errors[0] <= 1.5 * errors[1] + 1e-7, errors
 print("right")
 """
 

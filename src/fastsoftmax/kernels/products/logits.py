@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastsoftmax.kernels.compile.jit import jit_also, jit_inline
-from fastsoftmax.kernels.tiles.dots import DOT_ROWS, MAX_CLASSES, add_dots
+from fastsoftmax.kernels.tiles.dots import DOT_ROWS, DOT_VECTORS, MAX_CLASSES, add_dots
 from fastsoftmax.kernels.tiles.packing import TILE_ROWS, class_tiles, first_class, packed_tile
 from fastsoftmax.kernels.tiles.sizes import (
     A_GROUP,
@@ -173,6 +173,7 @@ def dots(
 ) -> None:
     """`add_logits` by dot products: DOT_ROWS rows are read at once, as they lie."""
     size = item_bytes(item)
+    span = DOT_VECTORS * VECTOR_BYTES // size
     asked = 0
     for t in range(class_tiles(n_classes)):
         first = first_class(t, n_classes)
@@ -185,18 +186,19 @@ def dots(
             due = n_next * (first + until) // n_classes  # asked for evenly, whatever the classes
             for r in range(0, n_rows, DOT_ROWS):
                 asks = asked < due
-                add_dots(
-                    item,
-                    until - i,
-                    A + i * A_GROUP * size,
-                    height * A_GROUP * size,
-                    rows + r * 8,
-                    start * size,
-                    stop - start,
-                    Z_T + ((first + i) * ROW_BLOCK + r) * size,
-                    ROW_BLOCK * size,
-                    next_rows + asked * 8,
-                    VECTOR_BYTES if asks else 0,
-                )
+                for d in range(start, stop, span):
+                    add_dots(
+                        item,
+                        until - i,
+                        A + (i * A_GROUP + (d - start) * height) * size,
+                        height * A_GROUP * size,
+                        rows + r * 8,
+                        d * size,
+                        min(span, stop - d),
+                        Z_T + ((first + i) * ROW_BLOCK + r) * size,
+                        ROW_BLOCK * size,
+                        next_rows + asked * 8,
+                        VECTOR_BYTES if asks else 0,
+                    )
                 if asks:
                     asked += DOT_ROWS
