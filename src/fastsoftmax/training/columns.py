@@ -37,9 +37,9 @@ class Moments:
 
     def merged(self, other: Moments) -> Moments:
         """The moments of both sets of rows (Chan, Golub and LeVeque 1983)."""
+        if self.weight == 0:
+            return other
         total = self.weight + other.weight
-        if total == 0:
-            return self
         share = other.weight / total
         difference = other.mean - self.mean
         spread = self.spread + other.spread + difference**2 * (self.weight * share)

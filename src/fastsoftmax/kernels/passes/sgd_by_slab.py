@@ -217,7 +217,7 @@ def logits_of_slab(s: int, i: int, batches: Batches, state: State, slabs: Slabs)
     in_place = slabs.loaded.size == 0
     if not in_place:
         load_slab(first, n_rows, start, stop, rows, address_of(slabs.zeros), batches, b)
-    while_dotting = in_place and as_dots(stop - start, n_classes)
+    while_dotting = in_place and as_dots(stop - start, n_classes, size)
     if not while_dotting:
         # rows wanted next lie anywhere, where no hardware looks ahead
         for r in range(n_next):

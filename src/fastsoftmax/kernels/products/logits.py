@@ -14,6 +14,8 @@ from fastsoftmax.kernels.tiles.dots import DOT_ROWS, DOT_VECTORS, MAX_CLASSES, a
 from fastsoftmax.kernels.tiles.packing import TILE_ROWS, class_tiles, first_class, packed_tile
 from fastsoftmax.kernels.tiles.sizes import (
     A_GROUP,
+    DOT_CLASSES,
+    DOT_ROW_BYTES,
     FEATURE_BLOCK,
     FEATURES_PER_CLASS,
     ROW_BLOCK,
@@ -28,9 +30,10 @@ from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 
 
 @jit_also
-def as_dots(n_features: int, n_classes: int) -> bool:
+def as_dots(n_features: int, n_classes: int, itemsize: int) -> bool:
     """Whether logits over so many features are dot products, or rows are transposed for them."""
-    return n_features >= FEATURES_PER_CLASS * n_classes
+    again = n_features * itemsize <= DOT_ROW_BYTES and n_classes <= DOT_CLASSES
+    return n_features >= FEATURES_PER_CLASS * n_classes and (again or n_classes <= MAX_CLASSES)
 
 
 @jit_also
@@ -106,7 +109,7 @@ def add_logits(
     multiple of DOT_ROWS, with some that can be read. Meanwhile n_next rows are asked for, of
     the table at `next_rows`; transposing, they are taken to lie one after another.
     """
-    if as_dots(stop - start, n_classes):
+    if as_dots(stop - start, n_classes, item_bytes(item)):
         dots(
             item,
             rows,
