@@ -10,7 +10,7 @@ import numpy as np
 
 from fastsoftmax import layers
 from fastsoftmax._version import __version__
-from fastsoftmax.kernels.compile import cache
+from fastsoftmax.kernels.compile import cache, jit
 from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 from fastsoftmax.threads import threads_in_use
 
@@ -37,6 +37,8 @@ class Diagnosis:
         The limit of `set_num_threads`.
     cache_folder : str
         Where compiled kernels are kept; "none" where no folder can be written.
+    warnings : tuple of str
+        What this version of Numba does otherwise than those tested, and what it costs.
     """
 
     fastsoftmax: str
@@ -50,11 +52,14 @@ class Diagnosis:
     threads: int
     max_threads: int
     cache_folder: str
+    warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        names = [field.name for field in fields(self)]
-        width = max(map(len, names))
-        return "\n".join(f"{name:{width}}  {getattr(self, name)}" for name in names)
+        shown = {field.name: getattr(self, field.name) for field in fields(self)}
+        warnings = shown.pop("warnings")
+        lines = [*shown.items(), *(("warning", text) for text in warnings)]
+        width = max(map(len, shown))
+        return "\n".join(f"{name:{width}}  {value}" for name, value in lines)
 
 
 def diagnose() -> Diagnosis:
@@ -80,6 +85,7 @@ def diagnose() -> Diagnosis:
         threads=threads_in_use(),
         max_threads=int(numba.config.NUMBA_NUM_THREADS),
         cache_folder=cache.folder() or "none",
+        warnings=jit.warnings(),
     )
 
 

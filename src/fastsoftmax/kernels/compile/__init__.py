@@ -1,4 +1,5 @@
 """How functions are compiled, kept on disk and run on threads.
 
-`jit` (the compile options), `cache` and `parallel` (the one parallel loop). Imports no other room.
+`jit` (the compile options), `helpers` (the compiler of what only kernels call), `cache`, `parallel`
+(the one parallel loop) and `plain` (what goes without Numba's internals). Imports no other room.
 """

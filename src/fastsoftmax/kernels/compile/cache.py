@@ -14,8 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import caching
 from numba.core.registry import cpu_target
+
+from fastsoftmax.kernels.compile import plain
+
+try:
+    from numba.core.caching import FunctionCache, IndexDataCacheFile
+except Exception as error:
+    plain.note(plain.CACHE, error)
+    FunctionCache = IndexDataCacheFile = object  # with which `_Cache` cannot be made
 
 
 def _digest() -> str:
@@ -32,7 +39,7 @@ def _digest() -> str:
 _STATE = _digest()
 
 
-class _File(caching.IndexDataCacheFile):  # type: ignore[misc]
+class _File(IndexDataCacheFile):  # type: ignore[misc]
     """The files of one function, whose every failure is an entry that is not there."""
 
     def _load_index(self) -> dict[Any, str]:
@@ -47,21 +54,25 @@ class _File(caching.IndexDataCacheFile):  # type: ignore[misc]
             stored_key, data = super().load(key)
         except Exception:  # likewise
             return None
-        return data if stored_key == key else None
+        return data if stored_key == key and key[-1] == _STATE else None
 
     def save(self, key: Any, data: Any) -> None:
         # a write that fails has no room, or no right: the next process compiles too
+        if key[-1] != _STATE:
+            raise TypeError("Numba's cache makes its keys in another way")
         with suppress(OSError):
             super().save(key, (key, data))
 
 
-class _Cache(caching.FunctionCache):  # type: ignore[misc]
+class _Cache(FunctionCache):  # type: ignore[misc]
     """The cache of one function."""
 
     def __init__(self, function: Any) -> None:
         super().__init__(function)
+        if not hasattr(self, "_cache_file"):
+            raise AttributeError("Numba's cache has its files elsewhere")
         locator = self._impl.locator
-        self._cache_file = _File(
+        self._cache_file: Any = _File(
             cache_path=self._cache_path,
             filename_base=self._impl.filename_base,
             source_stamp=locator.get_source_stamp(),
@@ -74,8 +85,12 @@ class _Cache(caching.FunctionCache):  # type: ignore[misc]
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        with suppress(OSError):  # the folder cannot be made
+        try:
             super().save_overload(sig, data)
+        except OSError:  # the folder cannot be made
+            pass
+        except Exception as error:
+            plain.note(plain.CACHE, error)
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
         return (*super()._index_key(sig, codegen), _STATE)
@@ -83,15 +98,28 @@ class _Cache(caching.FunctionCache):  # type: ignore[misc]
 
 def keep(compiled: Any, function: Any) -> None:
     """Give what Numba makes of a function a cache on disk, if there is a folder for one."""
-    with suppress(RuntimeError, OSError):  # no folder can be written: each process compiles
-        compiled._cache = _Cache(function)
+    cache = _cache(function)
+    if cache is None:
+        return
+    if hasattr(compiled, "_cache"):
+        compiled._cache = cache
+    else:
+        plain.note(plain.CACHE, AttributeError("compiled functions have their cache elsewhere"))
 
 
 def folder() -> str | None:
     """Where the cache is, None where there is no folder for one."""
+    cache = _cache(folder)
+    return None if cache is None else str(cache.cache_path)
+
+
+def _cache(function: Any) -> _Cache | None:
     try:
-        return str(_Cache(folder).cache_path)
-    except (RuntimeError, OSError):
+        return _Cache(function)
+    except (RuntimeError, OSError):  # no folder can be written: each process compiles
+        return None
+    except Exception as error:
+        plain.note(plain.CACHE, error)
         return None
 
 

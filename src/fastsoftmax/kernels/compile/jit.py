@@ -7,11 +7,9 @@ from typing import Any, TypeVar
 
 import numba
 from numba import extending
-from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
-from numba.core.compiler_machinery import register_pass
-from numba.core.typed_passes import NativeLowering
+from numba.core.registry import cpu_target
 
+from fastsoftmax.kernels.compile import plain
 from fastsoftmax.kernels.compile.cache import keep
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -21,62 +19,39 @@ if numba.config.DISABLE_JIT:
         "fastsoftmax is compiled by Numba, and the setting NUMBA_DISABLE_JIT forbids that: unset it"
     )
 
-
-class _HelperLibrary(JITCodeLibrary):  # type: ignore[misc]
-    """LLVM's code of a helper, for kernels to link.
-
-    Numba optimises each library with all that is linked into it and makes machine code of that.
-    Python calls no helper, so both are left to the kernels.
-    """
-
-    def _optimize_final_module(self) -> None:
-        pass
-
-    def _finalize_final_module(self) -> None:
-        self._finalize_dynamic_globals()
-        self._finalized = True
-
-
-@register_pass(mutates_CFG=True, analysis_only=False)
-class _HelperLowering(NativeLowering):  # type: ignore[misc]
-    """The step of Numba's compiler that makes LLVM's code, into such a library."""
-
-    _name = "helper_lowering"
-
-    def run_pass(self, state: Any) -> bool:
-        name = state.func_id.func_qualname
-        state.library = _HelperLibrary(state.targetctx.codegen(), name)
-        state.flags.no_compile = True
-        super().run_pass(state)
-        # Numba knows a function by its machine code; any other builtin serves as well for a key
-        key: Any = [].append
-        state.targetctx.insert_user_function(key, state.cr.fndesc, [state.library])
-        state.cr = state.cr._replace(cfunc=key)
-        return True
-
-
-class _HelperCompiler(CompilerBase):  # type: ignore[misc]
-    """Numba's compiler, with that step."""
-
-    def define_pipelines(self) -> list[Any]:
-        steps = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        steps.passes = [
-            (_HelperLowering if step is NativeLowering else step, name)
-            for step, name in steps.passes
-        ]
-        steps.finalize()
-        return [steps]
-
-
 # What only compiled code calls needs no wrappers, which cost 10 to 20 ms of compilation each.
-_HELPER = {
-    "pipeline_class": _HelperCompiler,
+_HELPER: dict[str, Any] = {
     "error_model": "numpy",
     "nogil": True,
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
     "_nrt": True,  # said, or else a helper takes it from whoever calls it first
 }
+_BORROWING: dict[str, Any] = {"_nrt": False}
+
+try:
+    _unknown = [name for name in _HELPER if not hasattr(cpu_target.options, name)]
+    if _unknown:
+        raise AttributeError(f"no options {', '.join(_unknown)}")
+except AttributeError as error:
+    plain.note("compiled without private options, which is slower", error)
+    _HELPER = {"error_model": "numpy", "nogil": True}
+    _BORROWING = {}
+
+try:
+    from fastsoftmax.kernels.compile import helpers
+except Exception as error:
+    plain.note(plain.HELPERS, error)
+    helpers = None  # type: ignore[assignment]
+else:
+    _HELPER["pipeline_class"] = helpers.HelperCompiler
+
+
+def warnings() -> tuple[str, ...]:
+    """What is lost with this version of Numba, as far as it is known by now."""
+    if helpers is not None:
+        helpers.works()
+    return plain.notes()
 
 
 def jit(function: Function) -> Function:
@@ -90,7 +65,7 @@ def jit_borrowing(function: Function) -> Function:
     Counts are locked instructions, which wait for the loads before them, and for other threads'.
     What it calls must be inlined or return no array: a reference returned is never given back.
     """
-    return numba.njit(**{**_HELPER, "_nrt": False})(function)
+    return numba.njit(**{**_HELPER, **_BORROWING})(function)
 
 
 def jit_inline(function: Function) -> Function:
@@ -115,7 +90,7 @@ def jit_callable(function: Function) -> Function:
 
 def jit_callable_borrowing(function: Function) -> Function:
     """As `jit_callable` and `jit_borrowing`: all arrays are the caller's."""
-    return _kept(function, {"_nrt": False})
+    return _kept(function, _BORROWING)
 
 
 def _kept(function: Function, options: dict[str, Any]) -> Function:

@@ -18,9 +18,9 @@ import numba
 from llvmlite import ir
 from numba import prange, types
 from numba.core import cgutils
-from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
+from fastsoftmax.kernels.compile import plain
 from fastsoftmax.kernels.compile.cache import keep
 
 _WORD = ir.IntType(64)
@@ -120,14 +120,18 @@ if hasattr(os, "register_at_fork"):
 @cache
 def _compiled(function: Any, parallel: bool) -> Any:
     """The C function of a loop, which lives as long as the process."""
-    loop = CFunc(
-        function,
-        ((types.intp, types.intp, types.intp), types.void),
-        locals={},
-        options={"nopython": True, "nogil": True, "parallel": parallel},
-    )
+    options = {"nopython": True, "nogil": True, "parallel": parallel}
+    try:
+        from numba.core.ccallback import CFunc
+
+        arguments = (types.intp, types.intp, types.intp)
+        loop = CFunc(function, (arguments, types.void), locals={}, options=options)
+        finish = loop.compile
+    except Exception as error:
+        plain.note("the parallel loop is compiled in each process", error)
+        return numba.cfunc(types.void(types.intp, types.intp, types.intp), **options)(function)
     keep(loop, function)
-    loop.compile()
+    finish()
     return loop
 
 
