@@ -23,7 +23,7 @@ def use_a_cache_of_these_kernels():
     """Keep compiled code apart for each state of the kernels' source.
 
     Numba's cache sees a change in the file of a function, but not in those of its helpers, and
-    would go on testing the old code.
+    would go on testing the old code. The workers of pytest-xdist inherit the variable.
     """
     kernels = Path(find_spec("fastsoftmax").origin).parent / "kernels"
     source = b"".join(path.read_bytes() for path in sorted(kernels.rglob("*.py")))
@@ -36,6 +36,52 @@ def use_a_cache_of_these_kernels():
 
 if "NUMBA_CACHE_DIR" not in os.environ:
     use_a_cache_of_these_kernels()
+
+
+def is_whole(config):
+    """Whether all files are tested, not some that were named."""
+    return config.args_source is pytest.Config.ArgsSource.TESTPATHS
+
+
+def pytest_xdist_auto_num_workers(config):
+    """The whole suite runs on several cores, unless Numba's only threading layer is workqueue.
+
+    A worker of pytest-xdist has a thread of its own, next to which nothing enters that layer.
+    """
+    if not is_whole(config):
+        return 0
+    from fastsoftmax import layers  # now that the folder of the cache is named
+
+    if layers._pips_tbb() is None:
+        try:
+            import numba.np.ufunc.omppool  # noqa: F401
+        except ImportError:
+            return 0
+    return None  # as many as pytest-xdist takes
+
+
+@pytest.hookimpl(tryfirst=True)  # before the workers start
+def pytest_sessionstart(session):
+    """Fill an empty cache with what most tests need, before they are shared out.
+
+    Each worker would compile it for itself.
+    """
+    config = session.config
+    if (
+        not is_whole(config)
+        or not config.getoption("numprocesses", None)
+        or config.option.collectonly
+    ):
+        return
+    cache = Path(os.environ["NUMBA_CACHE_DIR"])
+    if cache.exists() and any(cache.iterdir()):
+        return
+    program = "import sys, fastsoftmax; fastsoftmax.warmup(sys.argv[1])"
+    compilers = [
+        subprocess.Popen([sys.executable, "-c", program, dtype]) for dtype in ("float32", "float64")
+    ]
+    for process in compilers:
+        process.wait()
 
 
 class Problem(NamedTuple):

@@ -56,7 +56,13 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(damage, id=name, marks=[] if name == "truncated" else [pytest.mark.exhaustive])
+        for name, damage in DAMAGES.items()
+    ],
+)
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
 def test_damaged_files_are_compiled_anew(run_program, cache, damage, kind, filled):
     shutil.copytree(filled["NUMBA_CACHE_DIR"], cache["NUMBA_CACHE_DIR"])
@@ -235,7 +241,14 @@ except ImportError as error:
     assert "NUMBA_DISABLE_JIT" in run_program(program, NUMBA_DISABLE_JIT=1)
 
 
-@pytest.mark.parametrize("dtypes", ["float32", ("float64",), ["float32", float]])
+@pytest.mark.parametrize(
+    "dtypes",
+    [
+        pytest.param("float32", marks=pytest.mark.exhaustive),
+        pytest.param(("float64",), marks=pytest.mark.exhaustive),
+        ["float32", float],
+    ],
+)
 def test_after_warmup_nothing_is_compiled(run_program, dtypes):
     program = """
 import sys

@@ -1,9 +1,10 @@
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 
 import numpy as np
 import polars as pl
@@ -285,6 +286,7 @@ def test_the_comparison_takes_few_rows_where_classes_are_many(monkeypatch):
 
     def numpys(X, y, W, b):
         sizes.append((len(X), W.shape[1]))
+        time.sleep(0.02)  # or it would be compared thousands of times
 
     monkeypatch.setattr(timing, "baseline_loss_and_gradient", numpys)
     model = fs.SoftmaxModel(np.zeros((8, 3000)), np.zeros(3000), np.arange(3000))
@@ -340,6 +342,16 @@ def test_ctrl_c_elsewhere_is_one_line(trained, tmp_path, monkeypatch):
     assert result.stderr == "fastsoftmax: interrupted\n"
 
 
+def read_something(reader):
+    """From a pipe whose writer may open and close it before it opens it to write."""
+    for _ in range(6000):
+        with suppress(BlockingIOError):  # a writer, but nothing written
+            if os.read(reader, 1):
+                return
+        time.sleep(0.01)
+    pytest.fail("nothing was written")
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX's")
 @pytest.mark.parametrize("arguments", [["predict"], ["predict", "-o"], ["train"]])
 def test_a_reader_that_goes_away_is_one_line(trained, tmp_path, arguments):
@@ -363,7 +375,7 @@ def test_a_reader_that_goes_away_is_one_line(trained, tmp_path, arguments):
         text=True,
     )
     if option:
-        select.select([reader], [], [], 30)
+        read_something(reader)
         os.close(reader)
     process.stdout.close()
     line = process.stderr.read().strip().splitlines()[-1]

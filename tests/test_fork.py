@@ -212,7 +212,9 @@ def test_forked_pools(run_program, layer, tmp_path):
     assert run_program(script, "fork", **layer) == "right\n"
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize(
+    "method", ["spawn", pytest.param("forkserver", marks=pytest.mark.exhaustive)]
+)
 def test_pools_of_fresh_processes(run_program, tmp_path, method):
     script = tmp_path / "script.py"
     script.write_text(POOLS)

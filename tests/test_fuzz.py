@@ -72,19 +72,23 @@ def close(got, want, dtype, scale=1.0):
 
 
 @st.composite
-def problems(draw):
-    """Arguments of a loss, in `given`, and in float64 for the reference, in `exact`."""
+def problems(draw, mixed=False):
+    """Arguments of a loss, in `given`, and in float64 for the reference, in `exact`.
+
+    Unless `mixed`, all that kernels get has the type of W: others compile kernels of their own.
+    """
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     N, D, K = draw(ROWS), draw(SIZES), draw(SIZES)
     dtype = np.dtype(draw(st.sampled_from(FLOATS)))
-    x_type = draw(st.sampled_from(FLOATS + CONVERTED))
+    floats = FLOATS if mixed else [dtype.str]
+    x_type = draw(st.sampled_from(floats + CONVERTED))
     X = numbers(random, (N, D), x_type, draw(MAGNITUDES))
     W = numbers(random, (D, K), dtype, draw(MAGNITUDES) / np.sqrt(D))
     b = numbers(random, K, dtype)
     if draw(st.booleans()):
         targets = random.integers(K, size=N).astype(draw(st.sampled_from(["i1", "u4", "i8"])))
     else:
-        targets = numbers(random, (N, K), draw(st.sampled_from([*FLOATS, "i1"])))
+        targets = numbers(random, (N, K), draw(st.sampled_from([*floats, "i1"])))
         targets = np.abs(targets)
     options = {"label_smoothing": draw(st.sampled_from([0.0, 0.1, 1.0]))}
     if draw(st.booleans()):
@@ -104,9 +108,24 @@ def largest(targets):
     return max(float(targets.max()), 1.0) if targets.ndim == 2 else 1.0
 
 
-@given(problems(), st.sampled_from(["mean", "sum"]), st.sampled_from([0.0, 0.3]))
+LOSSES = st.sampled_from(["mean", "sum"]), st.sampled_from([0.0, 0.3])
+LAYOUTS_OF_OUT = st.sampled_from(["C", "F", "steps", "backwards", "unaligned"])
+
+
+@given(problems(), *LOSSES)
 @settings(COMMON)
 def test_losses_of_x(problem, reduction, l2):
+    check_losses(problem, reduction, l2)
+
+
+@pytest.mark.exhaustive
+@given(problems(mixed=True), *LOSSES)
+@settings(COMMON)
+def test_losses_of_x_in_mixed_types(problem, reduction, l2):
+    check_losses(problem, reduction, l2)
+
+
+def check_losses(problem, reduction, l2):
     dtype, (X, targets, W), b, plain, exact, options = problem
     options = {**options, "reduction": reduction, "l2": l2}
     before = [array.tobytes() for array in (X, targets, W, b)]
@@ -123,9 +142,20 @@ def test_losses_of_x(problem, reduction, l2):
     assert [array.tobytes() for array in (X, targets, W, b)] == before
 
 
-@given(problems(), st.sampled_from(["C", "F", "steps", "backwards", "unaligned"]))
+@given(problems(), LAYOUTS_OF_OUT)
 @settings(COMMON)
 def test_predictions(problem, out_layout):
+    check_predictions(problem, out_layout)
+
+
+@pytest.mark.exhaustive
+@given(problems(mixed=True), LAYOUTS_OF_OUT)
+@settings(COMMON)
+def test_predictions_in_mixed_types(problem, out_layout):
+    check_predictions(problem, out_layout)
+
+
+def check_predictions(problem, out_layout):
     dtype, (X, _, W), b, _, exact, _ = problem
     Z = exact[0] @ exact[1] + exact[2]
     scale = spread(np.abs(exact[0]) @ np.abs(exact[1]))
@@ -158,7 +188,7 @@ def logits(draw):
     return strided(Z, draw(LAYOUTS)), axis
 
 
-@given(logits(), st.sampled_from(["C", "F", "steps", "backwards", "unaligned"]))
+@given(logits(), LAYOUTS_OF_OUT)
 @settings(COMMON)
 def test_row_functions_as_scipys(case, out_layout):
     special = pytest.importorskip("scipy.special")
@@ -184,7 +214,7 @@ def test_row_functions_as_scipys(case, out_layout):
     assert Z.tobytes() == before
 
 
-@given(problems(), st.sampled_from(["mean", "sum", "none"]))
+@given(problems(mixed=True), st.sampled_from(["mean", "sum", "none"]))
 @settings(COMMON)
 def test_cross_entropies(problem, reduction):
     _, (X, targets, _), _, plain, exact, options = problem

@@ -146,9 +146,13 @@ WIDTHS = {
     "AVX2": (32, "+avx,+avx2,+fma", ("float32",)),  # compiling is most of the time of a first run
     "SSE2": (16, "+sse2", ("float64",)),
 }
+CASES = [
+    pytest.param(*case, id=name, marks=[] if name == "as here" else [pytest.mark.exhaustive])
+    for name, case in WIDTHS.items()
+]
 
 
-@pytest.mark.parametrize(("width", "features", "dtypes"), WIDTHS.values(), ids=WIDTHS)
+@pytest.mark.parametrize(("width", "features", "dtypes"), CASES)
 def test_nothing_beside_an_array_is_touched(run_program, width, features, dtypes):
     """FASTSOFTMAX_FUZZ_SECONDS goes on for so long: random shapes, all dtypes in all widths."""
     variables = {}

@@ -218,7 +218,13 @@ def test_X_of_other_types(problem, unchanged, X_dtype, dtype):
         assert_same(function, spread(X, 2, -1), X.astype(dtype), unchanged)
 
 
-@pytest.mark.parametrize(("X_dtype", "dtype"), [(np.float32, np.float64), (np.float64, np.float32)])
+@pytest.mark.parametrize(
+    ("X_dtype", "dtype"),
+    [
+        (np.float32, np.float64),
+        pytest.param(np.float64, np.float32, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_the_weights_decide_the_type_of_the_result(problem, unchanged, X_dtype, dtype):
     p = problem(130, 17, 3)
     X = (p.X * 1.1).astype(X_dtype)

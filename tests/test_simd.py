@@ -13,7 +13,11 @@ import pytest
 from fastsoftmax.kernels.vectors import simd, vector_ir
 
 # (dtype, lanes): 16, 32 and 64 bytes, and one lane
-WIDTHS = [(np.float32, n) for n in (1, 4, 8, 16)] + [(np.float64, n) for n in (1, 2, 4, 8)]
+WIDTHS = [
+    pytest.param(dtype, n, marks=[pytest.mark.exhaustive] if 1 < n < lanes[-1] else [])
+    for dtype, lanes in ((np.float32, (1, 4, 8, 16)), (np.float64, (1, 2, 4, 8)))
+    for n in lanes
+]
 ARM = platform.machine() in ("aarch64", "arm64")
 INTEGER = {np.float32: np.int32, np.float64: np.int64}
 

@@ -235,7 +235,10 @@ def test_any_momentum(plain, momentum):
 # Accuracy
 
 
-@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits"])
+@pytest.mark.parametrize(
+    "name",
+    ["iris", "wine", "breast_cancer", pytest.param("digits", marks=pytest.mark.exhaustive)],
+)
 @DTYPES
 def test_small_data_to_half_a_point_of_converged_regression(name, dtype):
     datasets = pytest.importorskip("sklearn.datasets")

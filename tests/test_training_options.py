@@ -128,13 +128,22 @@ def test_class_weight_needs_labels(noisy):
         fs.fit_sgd(X, np.eye(3)[y], class_weight="balanced")
 
 
-@pytest.mark.parametrize("X_dtype", [np.float32, np.float64, np.float16, np.int16])
-@pytest.mark.parametrize("dtype", [None, np.float32, "float64"])
+TYPES = [(X, dtype) for X in ("f4", "f8", "f2", "i2") for dtype in (None, np.float32, "float64")]
+MIXED = {("f4", "float64"), ("f2", "float64"), ("f8", np.float32), ("i2", np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("X_dtype", "dtype"),
+    [
+        pytest.param(*pair, marks=[pytest.mark.exhaustive] if pair in MIXED else [])
+        for pair in TYPES  # mixed ones compile kernels of their own
+    ],
+)
 def test_dtype(noisy, X_dtype, dtype):
     (X, y), _ = noisy
     X = (8 * X).astype(X_dtype)
     model = fs.fit_sgd(X, y, dtype=dtype).model
-    narrow = X_dtype in (np.float32, np.float16)
+    narrow = X_dtype in ("f4", "f2")
     assert model.W.dtype == (dtype or (np.float32 if narrow else np.float64))
     assert model.b.dtype == model.W.dtype
     exact = fs.fit_sgd(X.astype(np.float64), y).model
