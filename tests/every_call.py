@@ -6,7 +6,7 @@ import numpy as np
 
 import fastsoftmax as fs
 
-N, D, K = 2100, 19, 7
+N, D, K = 4200, 19, 7
 
 
 def every_call(seed=0):

@@ -128,7 +128,7 @@ in_child(work)
 """,
     "settings in the child, and kernels that are new to it": """
 import numpy as np
-fs.softmax(np.zeros((3000, 3)))
+fs.softmax(np.zeros((30_000, 3)))
 
 def work():
     fs.set_num_threads(2)

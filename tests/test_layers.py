@@ -19,7 +19,7 @@ import fastsoftmax as fs
 from fastsoftmax import layers
 
 assert layers.chosen() is None  # importing starts nothing
-fs.softmax(np.zeros((3000, 3)))
+fs.softmax(np.zeros((30_000, 3)))
 print(layers.chosen())
 """
 
@@ -56,7 +56,7 @@ from fastsoftmax import layers
 
 numba.get_num_threads()
 first = layers.chosen()
-fs.softmax(np.zeros((3000, 3)))
+fs.softmax(np.zeros((30_000, 3)))
 assert layers.chosen() == first
 with open("/proc/self/maps") as maps:
     assert "libtbb" not in maps.read() or first == "tbb"
@@ -113,7 +113,7 @@ import fastsoftmax as fs
 
 for _ in range(2):
     try:
-        fs.softmax(np.zeros((3000, 3)))
+        fs.softmax(np.zeros((30_000, 3)))
     except ValueError as error:
         print("No threading layer could be loaded" in str(error))
 with fs.num_threads(1):

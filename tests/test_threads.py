@@ -305,3 +305,21 @@ def test_the_bits_are_those_of_every_layer_and_number_of_threads(run_program, la
     assert chosen == layer["NUMBA_THREADING_LAYER"]
     alone = run_program(EVERY_LAYER.replace("(1, 2, 3, 4)", "(1,)"), NUMBA_NUM_THREADS=1).split()
     assert alone == ["None", digest]
+
+
+# Small work
+
+
+@needs_two
+def test_small_calls_do_not_wake_a_second_thread(problem, monkeypatch):
+    def refuse():
+        raise AssertionError("the threading layer was asked")
+
+    monkeypatch.setattr("fastsoftmax.layers.may_enter", refuse)
+    p = problem(300, 20, 3)  # two chunks of rows
+    fs.softmax(p.X), fs.logsumexp(p.X), fs.cross_entropy(p.X, p.targets)
+    fs.cross_entropy_and_gradient(p.X, p.targets)
+    fs.loss_and_gradient(*p[:4]), fs.loss(*p[:4]), fs.predict(p.X, p.W, p.b)
+    fs.fit_sgd(p.X, p.targets, epochs=2)
+    with pytest.raises(AssertionError, match="layer"):
+        fs.softmax(np.zeros((20_000, 3)))

@@ -13,7 +13,13 @@ from fastsoftmax.kernels.passes import fused
 from fastsoftmax.kernels.passes import predict as predictors
 from fastsoftmax.kernels.products.block import zero_row
 from fastsoftmax.kernels.tiles.packing import packed_features, padded
-from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK, SLAB_ROWS, n_chunks, partials_fit
+from fastsoftmax.kernels.tiles.sizes import (
+    ROW_BLOCK,
+    SLAB_ROWS,
+    n_chunks,
+    partials_fit,
+    pays_to_share,
+)
 from fastsoftmax.threads import launch
 
 Array = npt.NDArray[Any]
@@ -34,15 +40,17 @@ class _Problem(NamedTuple):
 
     def reduced(self, losses: Array) -> Any:
         """The sum of weighted losses, reduced, with the penalty."""
-        with np.errstate(over="ignore"):
-            total = losses.sum() / self.total_weight * self.unit
-            return self.W.dtype.type(total + _penalty(self.W, self.l2))
+        total = check.sum_of(losses) / self.total_weight * self.unit
+        return check.scalar(total + _penalty(self.W, self.l2), self.W.dtype)
 
     def overflow_or_name_cell(self) -> None:
         """Raise the error that a non-finite result calls for."""
         inputs = {"X": self.X, "W": self.W, "b": self.b}
         what = "the logits or their gradient"
         check.raise_non_finite(what, self.W.dtype, self.weight, **inputs)
+
+    def pays_to_share(self) -> bool:
+        return pays_to_share(len(self.X), self.W.shape[1], len(self.W))
 
     def for_kernel(self) -> fused.Problem:
         return fused.Problem(
@@ -177,7 +185,8 @@ def loss_and_gradient(
     )
     grad_W = np.empty(p.W.shape, dtype)
     grad_b = np.empty(n_classes, dtype)
-    launch(kernel, p.for_kernel(), p.unit / p.total_weight, p.l2, partials, grad_W, grad_b)
+    arguments = p.for_kernel(), p.unit / p.total_weight, p.l2, partials, grad_W, grad_b
+    launch(kernel, *arguments, parallel=p.pays_to_share())
     loss = p.reduced(partials.loss)
     results = (loss, grad_W, grad_b)
     if partials.overflows.any() or not all(np.isfinite(result).all() for result in results):
@@ -217,7 +226,7 @@ def loss(
         raise ValueError("l2 must be 0 with reduction='none': a penalty belongs to no row")
     losses = np.empty(len(p.X), np.float64)
     overflows = np.zeros(n_chunks(losses.size), np.bool_)
-    launch(fused.losses, p.for_kernel(), losses, overflows)
+    launch(fused.losses, p.for_kernel(), losses, overflows, parallel=p.pays_to_share())
     if reduction == "none":
         with np.errstate(over="ignore"):
             result = losses.astype(p.W.dtype)
@@ -245,7 +254,8 @@ def _run(
     X = check.samples(X, W.shape[0], W.dtype)
     shape: tuple[int, ...] = (len(X),) if labels else (len(X), W.shape[1])
     result = check.output(out, shape, np.int64 if labels else W.dtype)
-    target = np.empty_like(result) if np.may_share_memory(result, X) else result
+    overlaps = out is not None and np.may_share_memory(result, X)
+    target = np.empty_like(result) if overlaps else result
     weight = check.sample_weight(sample_weight, len(X))
     problem = predictors.Problem(
         check.as_rows(X),
@@ -259,7 +269,8 @@ def _run(
     )
     rows = check.as_column(target) if labels else check.as_rows(target)
     overflows = np.zeros(n_chunks(len(X)), np.bool_)
-    launch(kernel, problem, rows, overflows)
+    parallel = pays_to_share(len(X), W.shape[1], len(W))
+    launch(kernel, problem, rows, overflows, parallel=parallel)
     if overflows.any():
         check.raise_non_finite("the logits", W.dtype, weight, X=X, W=W, b=bias)
     if target is not result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from fastsoftmax import validation as check
 from fastsoftmax.kernels.passes import rowwise
+from fastsoftmax.kernels.tiles.sizes import pays_to_share
 from fastsoftmax.threads import launch
 
 Array = npt.NDArray[Any]
@@ -28,13 +30,12 @@ def _axes(axis: Axis) -> tuple[int, ...]:
 
 def _axes_last(Z: Array, axis: Axis) -> tuple[tuple[int, ...], int, int]:
     """(the order of axes that puts `axis` last, rows N, classes K)."""
-    axes = _axes(axis)
-    axes = tuple(a + Z.ndim if a < 0 else a for a in axes)
+    axes = tuple(a + Z.ndim if a < 0 else a for a in _axes(axis))
     if not axes or len(set(axes)) < len(axes) or not all(0 <= a < Z.ndim for a in axes):
         raise ValueError(f"axis={axis!r} does not fit Z of shape {Z.shape}")
     rest = tuple(a for a in range(Z.ndim) if a not in axes)
-    n_rows = int(np.prod([Z.shape[a] for a in rest], dtype=np.int64))
-    return rest + axes, n_rows, int(np.prod([Z.shape[a] for a in axes], dtype=np.int64))
+    shape = Z.shape
+    return rest + axes, prod([shape[a] for a in rest]), prod([shape[a] for a in axes])
 
 
 def _map_rows(short: Kernel, long: Kernel, Z: Any, axis: Axis, out: Any) -> Array:
@@ -48,16 +49,23 @@ def _map_rows(short: Kernel, long: Kernel, Z: Any, axis: Axis, out: Any) -> Arra
         raise ValueError(f"Z has no classes: its shape is {Z.shape} and axis={axis!r}")
     source = Z.transpose(order).reshape(n_rows, n_classes)
     target = result.transpose(order).reshape(n_rows, n_classes)
-    in_place = target.__array_interface__ == source.__array_interface__
     is_view = np.may_share_memory(target, result)
-    if not is_view or (not in_place and np.may_share_memory(target, Z)):
+    if not is_view or (out is not None and _collide(target, source, Z)):
         target = np.empty((n_rows, n_classes), Z.dtype)
         is_view = False
     kernel = short if rowwise.is_short(n_classes, Z.itemsize) else long
-    launch(kernel, check.as_rows(source), n_rows, n_classes, check.as_rows(target))
+    arguments = check.as_rows(source), n_rows, n_classes, check.as_rows(target)
+    launch(kernel, *arguments, parallel=pays_to_share(n_rows, n_classes))
     if not is_view:
         result.transpose(order)[...] = target.reshape(result.transpose(order).shape)
     return result
+
+
+def _collide(target: Array, source: Array, Z: Array) -> bool:
+    """Whether rows would be overwritten before they are read: in place they are not."""
+    if not np.may_share_memory(target, Z):
+        return False
+    return bool(target.__array_interface__ != source.__array_interface__)
 
 
 def softmax(Z: npt.ArrayLike, axis: Axis = -1, out: Array | None = None) -> Array:
@@ -151,7 +159,8 @@ def logsumexp(Z: npt.ArrayLike, axis: Axis = -1, out: Array | None = None) -> An
         target = np.empty((n_rows, 1), Z.dtype)
         short = rowwise.is_short(n_classes, Z.itemsize)
         kernel = rowwise.log_sum_exp_short if short else rowwise.log_sum_exp_long
-        launch(kernel, check.as_rows(source), n_rows, n_classes, check.as_rows(target))
+        arguments = check.as_rows(source), n_rows, n_classes, check.as_rows(target)
+        launch(kernel, *arguments, parallel=pays_to_share(n_rows, n_classes))
         result[...] = target.reshape(shape)
     return result if out is not None else result[()]
 
@@ -185,8 +194,10 @@ def _checked_loss_arguments(
 
 def _reduced(losses: Array, total: float, reduction: str, dtype: np.dtype[Any]) -> Any:
     """What is returned for the weighted loss of each row; infinite where that is beyond `dtype`."""
+    if reduction != "none":
+        return check.scalar(check.sum_of(losses) / total, dtype)
     with np.errstate(over="ignore"):
-        return losses.astype(dtype) if reduction == "none" else dtype.type(losses.sum() / total)
+        return losses.astype(dtype)
 
 
 def _problem(Z: Array, targets: Array, weight: Array, smoothing: float) -> rowwise.Problem:
@@ -254,6 +265,7 @@ def cross_entropy(
             rowwise.cross_entropy_short if short else rowwise.cross_entropy_long,
             _problem(Z, targets, weight, smoothing),
             losses,
+            parallel=pays_to_share(*Z.shape),
         )
     return _reduced(losses, total, reduction, Z.dtype)
 
@@ -300,6 +312,7 @@ def cross_entropy_and_gradient(
             1 / total,
             losses,
             check.as_rows(dZ),
+            parallel=pays_to_share(*Z.shape),
         )
     return _reduced(losses, total, reduction, Z.dtype), dZ
 

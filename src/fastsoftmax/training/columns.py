@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fastsoftmax import validation as check
 from fastsoftmax.kernels.passes.columns import column_moments
-from fastsoftmax.kernels.tiles.sizes import n_chunks
+from fastsoftmax.kernels.tiles.sizes import n_chunks, pays_to_share
 from fastsoftmax.threads import launch
 
 Array = npt.NDArray[Any]
@@ -55,7 +55,8 @@ def moments(X: Array, weight: Array) -> Moments:
     weights = np.zeros(chunks)
     means, spreads = np.zeros((2, chunks, n_features))
     arrays = check.as_rows(X), check.as_column(weight)
-    launch(column_moments, *arrays, len(X), weights, means, spreads)
+    parallel = pays_to_share(len(X), n_features)
+    launch(column_moments, *arrays, len(X), weights, means, spreads, parallel=parallel)
     result = Moments(0.0, np.zeros(n_features), np.zeros(n_features))
     with np.errstate(over="ignore", invalid="ignore"):
         for part in zip(weights, means, spreads, strict=True):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from fastsoftmax import validation as check
 from fastsoftmax.kernels.passes.directions import leading_directions, project_rows
 from fastsoftmax.kernels.tiles.packing import padded
-from fastsoftmax.kernels.tiles.sizes import DIRECTIONS
+from fastsoftmax.kernels.tiles.sizes import DIRECTIONS, pays_to_share
 from fastsoftmax.threads import launch
 from fastsoftmax.training.columns import Scaling
 
@@ -51,7 +51,9 @@ class Directions(NamedTuple):
         Q = np.zeros((DIRECTIONS, padded(n_features, dtype.itemsize)), dtype)
         Q[:, :n_features] = self.Q
         Y = np.empty((len(X), DIRECTIONS), dtype)
-        launch(project_rows, check.as_rows(X), len(X), n_features, *scaling.like(X), Q, Y)
+        arguments = check.as_rows(X), len(X), n_features, *scaling.like(X), Q, Y
+        parallel = pays_to_share(len(X), DIRECTIONS, n_features)
+        launch(project_rows, *arguments, parallel=parallel)
         return Y
 
 

@@ -93,6 +93,15 @@ MIN_SHARED_FLOPS = 500_000
 MIN_SLAB_FLOPS = 5_000_000
 MAX_SLABS = 16
 
+# Operations on a logit: exponential, sum, loss and residual.
+_FLOPS_PER_LOGIT = 25
+
+
+def pays_to_share(n_rows: int, n_classes: int, n_features: int = 0) -> bool:
+    """Whether a pass over so many rows is worth a second thread, which does not change its bits."""
+    flops = n_rows * n_classes * (4 * n_features + _FLOPS_PER_LOGIT)
+    return flops >= MIN_SHARED_FLOPS
+
 
 def sgd_slab_width(batch_size: int, n_features: int, n_classes: int, itemsize: int) -> int:
     """Features of a slab that one task owns in every batch of SGD; 0: batches are cut by rows."""
