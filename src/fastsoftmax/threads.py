@@ -103,16 +103,15 @@ def _requested() -> int | None:
     return blocks[-1].n if blocks else _of_process
 
 
-def launch(kernel: Callable[..., None], *arguments: Any, parallel: bool = True) -> None:
-    """Run a kernel on this library's threads; Numba's own setting is as before when it returns.
+def launch(kernel: Callable[..., Any], *arguments: Any, parallel: bool = True) -> Any:
+    """Run a kernel on this library's threads, and return what it does.
 
-    It runs in the calling thread alone without `parallel`, or where only one thread may or can be
-    used: see `layers`. The bits are the same.
+    Numba's own setting is as before then. The kernel runs in the calling thread alone without
+    `parallel`, or where only one thread may or can be used: see `layers`. The bits are the same.
     """
     if parallel and _several() and layers.may_enter():
-        _run_in_parallel(kernel, arguments)
-    else:
-        kernel(one_by_one(), *arguments)
+        return _run_in_parallel(kernel, arguments)
+    return kernel(one_by_one(), *arguments)
 
 
 def _several() -> bool:
@@ -120,18 +119,18 @@ def _several() -> bool:
     return not layers.inherited() and (_requested() or limits.default_threads()) > 1
 
 
-def _run_in_parallel(kernel: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    """Run a kernel in the layer, which this thread may enter."""
+def _run_in_parallel(kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """What a kernel returns, run in the layer, which this thread may enter."""
     run, asked = in_parallel(), _requested()
     limit = limits.default_threads()
     if asked is None and limit == numba.config.NUMBA_NUM_THREADS:  # Numba's own setting holds
-        kernel(run, *arguments)
-        return
+        return kernel(run, *arguments)
     previous = numba.get_num_threads()
     try:
         numba.set_num_threads(asked or min(previous, limit))
-        kernel(run, *arguments)
+        result = kernel(run, *arguments)
         numba.set_num_threads(previous)
+        return result
     except BaseException:  # an interrupt comes between any two steps, the last one too
         numba.set_num_threads(previous)
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,8 +12,7 @@ import numpy.typing as npt
 from fastsoftmax import validation as check
 from fastsoftmax.kernels.passes import fused
 from fastsoftmax.kernels.passes import predict as predictors
-from fastsoftmax.kernels.products.block import zero_row
-from fastsoftmax.kernels.tiles.packing import packed_features, padded
+from fastsoftmax.kernels.tiles.packing import padded
 from fastsoftmax.kernels.tiles.sizes import (
     ROW_BLOCK,
     SLAB_ROWS,
@@ -52,18 +52,17 @@ class _Problem(NamedTuple):
     def pays_to_share(self) -> bool:
         return pays_to_share(len(self.X), self.W.shape[1], len(self.W))
 
-    def for_kernel(self) -> fused.Problem:
-        return fused.Problem(
-            check.as_rows(self.X),
-            check.target_rows(self.targets),
-            check.as_column(self.weight),
+    def for_kernel(self) -> tuple[Any, ...]:
+        """As `fused.prepared` takes it."""
+        return (
+            tuple(check.as_rows(self.X)),
+            tuple(check.target_rows(self.targets)),
+            tuple(check.as_column(self.weight)),
             len(self.X),
-            check.as_rows(self.W),
+            tuple(check.as_rows(self.W)),
             len(self.W),
-            _packed_scratch(self.W),
             self.b,
             self.smoothing,
-            zero_row(len(self.W), self.W.dtype),
         )
 
 
@@ -96,11 +95,6 @@ def _problem(
         total,
         unit,
     )
-
-
-def _packed_scratch(W: Array) -> Array:
-    """Room for W (D, K) as the kernels pack it."""
-    return np.empty(packed_features(W.shape[0]) * W.shape[1], W.dtype)
 
 
 def _penalty(W: Array, l2: float) -> float:
@@ -177,19 +171,14 @@ def loss_and_gradient(
         chunks = n_partials = n_chunks(n_rows)
     else:
         kernel, chunks, n_partials = fused.loss_and_gradient_by_slab, SLAB_ROWS // ROW_BLOCK, 1
-    partials = fused.Partials(
-        loss=np.zeros(chunks),
-        G_T=np.zeros((n_partials, n_classes, padded(n_features, dtype.itemsize)), dtype),
-        g_b=np.zeros((chunks, n_classes)),
-        overflows=np.zeros(chunks, np.bool_),
-    )
+    G_T = np.zeros((n_partials, n_classes, padded(n_features, dtype.itemsize)), dtype)
+    losses = np.zeros(chunks)
     grad_W = np.empty(p.W.shape, dtype)
     grad_b = np.empty(n_classes, dtype)
-    arguments = p.for_kernel(), p.unit / p.total_weight, p.l2, partials, grad_W, grad_b
-    launch(kernel, *arguments, parallel=p.pays_to_share())
-    loss = p.reduced(partials.loss)
-    results = (loss, grad_W, grad_b)
-    if partials.overflows.any() or not all(np.isfinite(result).all() for result in results):
+    arguments = p.for_kernel(), p.unit / p.total_weight, p.l2, G_T, losses, grad_W, grad_b
+    finite = launch(kernel, *arguments, parallel=p.pays_to_share())
+    loss = p.reduced(losses)
+    if not (finite and math.isfinite(loss)):
         p.overflow_or_name_cell()
     return loss, grad_W, None if b is None else grad_b
 
@@ -225,20 +214,19 @@ def loss(
     if reduction == "none" and p.l2:
         raise ValueError("l2 must be 0 with reduction='none': a penalty belongs to no row")
     losses = np.empty(len(p.X), np.float64)
-    overflows = np.zeros(n_chunks(losses.size), np.bool_)
-    launch(fused.losses, p.for_kernel(), losses, overflows, parallel=p.pays_to_share())
+    finite = launch(fused.losses, p.for_kernel(), losses, parallel=p.pays_to_share())
     if reduction == "none":
         with np.errstate(over="ignore"):
             result = losses.astype(p.W.dtype)
     else:
         result = p.reduced(losses)
-    if overflows.any() or not np.isfinite(result).all():
+    if not (finite and np.isfinite(result).all()):
         p.overflow_or_name_cell()
     return result
 
 
 def _run(
-    kernel: Callable[..., None],
+    kernel: Callable[..., bool],
     X: Any,
     W: Any,
     b: Any,
@@ -257,21 +245,17 @@ def _run(
     overlaps = out is not None and np.may_share_memory(result, X)
     target = np.empty_like(result) if overlaps else result
     weight = check.sample_weight(sample_weight, len(X))
-    problem = predictors.Problem(
-        check.as_rows(X),
-        check.as_column(weight),
+    problem = (
+        tuple(check.as_rows(X)),
+        tuple(check.as_column(weight)),
         len(X),
-        check.as_rows(W),
+        tuple(check.as_rows(W)),
         len(W),
-        _packed_scratch(W),
         bias,
-        zero_row(len(W), W.dtype),
     )
     rows = check.as_column(target) if labels else check.as_rows(target)
-    overflows = np.zeros(n_chunks(len(X)), np.bool_)
     parallel = pays_to_share(len(X), W.shape[1], len(W))
-    launch(kernel, problem, rows, overflows, parallel=parallel)
-    if overflows.any():
+    if not launch(kernel, problem, tuple(rows), parallel=parallel):
         check.raise_non_finite("the logits", W.dtype, weight, X=X, W=W, b=bias)
     if target is not result:
         result[...] = target

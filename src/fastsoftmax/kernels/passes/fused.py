@@ -10,7 +10,8 @@ sums run in block order.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,13 +38,21 @@ from fastsoftmax.kernels.products.gradient import add_gradient, tail_size
 from fastsoftmax.kernels.products.logits import logits, transposed_scratch
 from fastsoftmax.kernels.rows import row
 from fastsoftmax.kernels.rows.targets import weight_of
-from fastsoftmax.kernels.tiles.packing import class_tiles, first_class, pack_weights, tile_width
+from fastsoftmax.kernels.tiles.packing import (
+    class_tiles,
+    first_class,
+    pack_weights,
+    packed_features,
+    padded,
+    tile_width,
+)
 from fastsoftmax.kernels.tiles.sizes import (
     ROW_BLOCK,
     SLAB_ROWS,
     SLAB_TILES,
     ceil_div,
     chunk_rows,
+    n_chunks,
 )
 from fastsoftmax.kernels.tiles.tile import TILE_BYTES, multiply_add
 from fastsoftmax.kernels.vectors.memory import (
@@ -81,6 +90,46 @@ class Partials(NamedTuple):
     G_T: Array  # (P, K, padded D)
     g_b: Array  # (C, K)
     overflows: Array  # (C,), whether a logit was not finite
+
+
+@jit
+def prepared(given: Any) -> Problem:
+    """The problem of (X, targets, sample_weight, n_rows, W, n_features, b, label_smoothing).
+
+    Plain tuples, as are those in the place of `Rows`: Numba takes 0.6 us for each that has names.
+    """
+    X, targets, sample_weight, n_rows, W, n_features, b, label_smoothing = given
+    rows_of_W = Rows(W[0], W[1], W[2], W[3])
+    W_tiles = np.empty(packed_features(n_features) * b.size, b.dtype)
+    pack_weights(rows_of_W, n_features, b.size, W_tiles)
+    return Problem(
+        Rows(X[0], X[1], X[2], X[3]),
+        Rows(targets[0], targets[1], targets[2], targets[3]),
+        Rows(sample_weight[0], sample_weight[1], sample_weight[2], sample_weight[3]),
+        n_rows,
+        rows_of_W,
+        n_features,
+        W_tiles,
+        b,
+        label_smoothing,
+        np.zeros(padded(n_features, item_bytes(b)), b.dtype),
+    )
+
+
+@jit
+def partials_with(loss: Array, G_T: Array) -> Partials:
+    """All zeros; G_T comes from outside, where large zeros are not written before they are used."""
+    g_b = np.zeros((loss.size, G_T.shape[1]))
+    return Partials(loss, G_T, g_b, np.zeros(loss.size, np.bool_))
+
+
+@jit
+def is_finite(overflows: Array, grad_b: Array) -> bool:
+    """Whether all logits are, and the gradient: `combine` makes a NaN of a class's if not."""
+    total = 0.0
+    for k in range(grad_b.size):
+        total += grad_b[k] * 0
+    return total == 0 and not overflows.any()
 
 
 @jit
@@ -127,17 +176,23 @@ def chunk_gradient(c: int, problem: Problem, partials: Partials) -> None:
 @jit_callable
 def loss_and_gradient_by_chunk(
     run: int,
-    problem: Problem,
+    given: Any,  # as `prepared` takes it
     scale: float,
     l2: float,
-    partials: Partials,
+    G_T: Array,  # of `Partials`
+    loss: Array,  # (C,), zeros
     grad_W: Array,  # (D, K)
     grad_b: Array,  # (K,)
-) -> None:
-    """partials.loss and .overflows of each chunk of rows; grad = scale * (their sum) + l2 W."""
-    pack_weights(problem.W, problem.n_features, problem.b.size, problem.W_tiles)
-    for_each(run, partials.loss.size, chunk_gradient, (problem, partials))
+) -> bool:
+    """The loss of each chunk of rows; grad = scale * (the sum of theirs) + l2 W.
+
+    Returns whether all logits and gradients are finite.
+    """
+    problem = prepared(given)
+    partials = partials_with(loss, G_T)
+    for_each(run, loss.size, chunk_gradient, (problem, partials))
     for_each(run, grad_b.size, combine, (problem.W, scale, l2, partials, grad_W, grad_b))
+    return is_finite(partials.overflows, grad_b)
 
 
 @jit
@@ -208,35 +263,40 @@ def add_slab(slab: int, problem: Problem, start: int, n_rows: int, Z_T: Array, G
 @jit_callable
 def loss_and_gradient_by_slab(
     run: int,
-    problem: Problem,
+    given: Any,
     scale: float,
     l2: float,
-    partials: Partials,
+    G_T: Array,
+    loss: Array,
     grad_W: Array,  # (D, K)
     grad_b: Array,  # (K,)
-) -> None:
+) -> bool:
     """As `loss_and_gradient_by_chunk`, the gradient held once and owned by slabs of it."""
+    problem = prepared(given)
+    partials = partials_with(loss, G_T)
     n_classes = grad_b.size
     n_features = problem.n_features
     n_slabs = ceil_div(n_features, tile_width(grad_b)) * ceil_div(
         class_tiles(n_classes), SLAB_TILES
     )
-    G_T = partials.G_T[0]
     Z_T = np.empty((SLAB_ROWS // ROW_BLOCK, n_classes, ROW_BLOCK), grad_b.dtype)
-    pack_weights(problem.W, n_features, n_classes, problem.W_tiles)
     for start in range(0, problem.n_rows, SLAB_ROWS):
         rows = min(SLAB_ROWS, problem.n_rows - start)
         blocks = ceil_div(rows, ROW_BLOCK)
         for_each(run, blocks, block_gradient, (start, problem, Z_T, partials))
-        for_each(run, n_slabs, add_slab, (problem, start, rows, Z_T, G_T))
+        for_each(run, n_slabs, add_slab, (problem, start, rows, Z_T, G_T[0]))
     for_each(run, n_classes, combine, (problem.W, scale, l2, partials, grad_W, grad_b))
+    return is_finite(partials.overflows, grad_b)
 
 
 @jit
 def combine(
     k: int, W: Rows, scale: float, l2: float, partials: Partials, grad_W: Array, grad_b: Array
 ) -> None:
-    """Class k of the gradient: its partial sums, added in float64 in the order of the chunks."""
+    """Class k of the gradient: its partial sums, added in float64 in the order of the chunks.
+
+    Its bias gets a NaN if any of its weights does not have a finite one.
+    """
     n_features = grad_W.shape[0]
     total_b = 0.0
     for c in range(partials.g_b.shape[0]):
@@ -246,9 +306,13 @@ def combine(
     for c in range(partials.G_T.shape[0]):
         for d in range(n_features):
             total[d] += partials.G_T[c, k, d]
+    finite = True
     for d in range(n_features):
         address = W.address + d * W.row_stride + k * W.column_stride
         grad_W[d, k] = scale * total[d] + l2 * load_item(W.item, address)
+        finite &= math.isfinite(grad_W[d, k])
+    if not finite:
+        grad_b[k] = np.nan
 
 
 @jit
@@ -282,10 +346,10 @@ def chunk_losses(c: int, problem: Problem, row_loss: Array, overflows: Array) ->
 @jit_callable
 def losses(
     run: int,
-    problem: Problem,
+    given: Any,
     row_loss: Array,  # (N,)
-    overflows: Array,  # (C,), zeros
-) -> None:
-    """row_loss[n] = weight * J of row n; overflows[c] tells whether a logit was not finite."""
-    pack_weights(problem.W, problem.n_features, problem.b.size, problem.W_tiles)
-    for_each(run, overflows.size, chunk_losses, (problem, row_loss, overflows))
+) -> bool:
+    """row_loss[n] = weight * J of row n. Returns whether all logits are finite."""
+    overflows = np.zeros(n_chunks(row_loss.size), np.bool_)
+    for_each(run, overflows.size, chunk_losses, (prepared(given), row_loss, overflows))
+    return not overflows.any()

@@ -2,12 +2,14 @@
 
 Fused: the logits of a block become the answer in place. Never materialised: anything N x K but
 the caller's `out`. Each chunk owns its rows of `out` and its entry of `overflows`, which tells
-whether one of its logits was not finite.
+whether one of its logits was not finite. The kernels return whether all are.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from fastsoftmax.kernels.compile.jit import jit, jit_borrowing, jit_callable
 from fastsoftmax.kernels.compile.parallel import for_each
@@ -25,9 +27,9 @@ from fastsoftmax.kernels.products.block import (
 from fastsoftmax.kernels.products.logits import transposed_scratch
 from fastsoftmax.kernels.rows import row
 from fastsoftmax.kernels.rows.targets import may_be_absent, weight_of
-from fastsoftmax.kernels.tiles.packing import pack_weights
-from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK, chunk_rows
-from fastsoftmax.kernels.vectors.memory import Array, Rows, store_item
+from fastsoftmax.kernels.tiles.packing import pack_weights, packed_features, padded
+from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK, chunk_rows, n_chunks
+from fastsoftmax.kernels.vectors.memory import Array, Rows, item_bytes, store_item
 from fastsoftmax.kernels.vectors.simd import address_of, store
 from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 
@@ -43,6 +45,25 @@ class Problem(NamedTuple):
     W_tiles: Array  # room for W packed
     b: Array  # (K,)
     zeros: Array  # from `zero_row`
+
+
+@jit
+def prepared(given: Any) -> Problem:
+    """The problem of (X, sample_weight, n_rows, W, n_features, b), as in `fused.prepared`."""
+    X, sample_weight, n_rows, W, n_features, b = given
+    rows_of_W = Rows(W[0], W[1], W[2], W[3])
+    W_tiles = np.empty(packed_features(n_features) * b.size, b.dtype)
+    pack_weights(rows_of_W, n_features, b.size, W_tiles)
+    return Problem(
+        Rows(X[0], X[1], X[2], X[3]),
+        Rows(sample_weight[0], sample_weight[1], sample_weight[2], sample_weight[3]),
+        n_rows,
+        rows_of_W,
+        n_features,
+        W_tiles,
+        b,
+        np.zeros(padded(n_features, item_bytes(b)), b.dtype),
+    )
 
 
 @jit
@@ -86,10 +107,12 @@ def decision_function_of_chunk(c: int, problem: Problem, out: Rows, overflows: A
 
 
 @jit_callable
-def decision_function(run: int, problem: Problem, out: Rows, overflows: Array) -> None:
+def decision_function(run: int, given: Any, out: Any) -> bool:
     """out (N, K) = X W + b."""
-    pack_weights(problem.W, problem.n_features, problem.b.size, problem.W_tiles)
-    for_each(run, overflows.size, decision_function_of_chunk, (problem, out, overflows))
+    problem, rows = prepared(given), Rows(out[0], out[1], out[2], out[3])
+    overflows = np.zeros(n_chunks(problem.n_rows), np.bool_)
+    for_each(run, overflows.size, decision_function_of_chunk, (problem, rows, overflows))
+    return not overflows.any()
 
 
 @jit
@@ -106,10 +129,12 @@ def predict_proba_of_chunk(c: int, problem: Problem, out: Rows, overflows: Array
 
 
 @jit_callable
-def predict_proba(run: int, problem: Problem, out: Rows, overflows: Array) -> None:
+def predict_proba(run: int, given: Any, out: Any) -> bool:
     """out (N, K) = softmax of each row of X W + b."""
-    pack_weights(problem.W, problem.n_features, problem.b.size, problem.W_tiles)
-    for_each(run, overflows.size, predict_proba_of_chunk, (problem, out, overflows))
+    problem, rows = prepared(given), Rows(out[0], out[1], out[2], out[3])
+    overflows = np.zeros(n_chunks(problem.n_rows), np.bool_)
+    for_each(run, overflows.size, predict_proba_of_chunk, (problem, rows, overflows))
+    return not overflows.any()
 
 
 @jit
@@ -126,10 +151,12 @@ def predict_log_proba_of_chunk(c: int, problem: Problem, out: Rows, overflows: A
 
 
 @jit_callable
-def predict_log_proba(run: int, problem: Problem, out: Rows, overflows: Array) -> None:
+def predict_log_proba(run: int, given: Any, out: Any) -> bool:
     """out (N, K) = log-softmax of each row of X W + b."""
-    pack_weights(problem.W, problem.n_features, problem.b.size, problem.W_tiles)
-    for_each(run, overflows.size, predict_log_proba_of_chunk, (problem, out, overflows))
+    problem, rows = prepared(given), Rows(out[0], out[1], out[2], out[3])
+    overflows = np.zeros(n_chunks(problem.n_rows), np.bool_)
+    for_each(run, overflows.size, predict_log_proba_of_chunk, (problem, rows, overflows))
+    return not overflows.any()
 
 
 @jit
@@ -148,7 +175,9 @@ def predict_of_chunk(c: int, problem: Problem, out: Rows, overflows: Array) -> N
 
 
 @jit_callable
-def predict(run: int, problem: Problem, out: Rows, overflows: Array) -> None:
+def predict(run: int, given: Any, out: Any) -> bool:
     """out (N, 1) = the first class with the largest logit."""
-    pack_weights(problem.W, problem.n_features, problem.b.size, problem.W_tiles)
-    for_each(run, overflows.size, predict_of_chunk, (problem, out, overflows))
+    problem, rows = prepared(given), Rows(out[0], out[1], out[2], out[3])
+    overflows = np.zeros(n_chunks(problem.n_rows), np.bool_)
+    for_each(run, overflows.size, predict_of_chunk, (problem, rows, overflows))
+    return not overflows.any()
