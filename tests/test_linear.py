@@ -617,3 +617,49 @@ def test_a_bias_gradient_that_overflows_says_so():
     X, W, b = np.empty((2, 0), np.float32), np.empty((0, 3), np.float32), np.zeros(3, np.float32)
     with pytest.raises(ValueError, match="overflow float32"):
         fs.loss_and_gradient(X, [0, 0], W, b, sample_weight=[1e39, 1e39], reduction="sum")
+
+
+@pytest.mark.parametrize("D", [17, 3000])
+def test_gradient_out(problem, unchanged, D):
+    p = problem(130, D, 50 if D == 3000 else 10)  # by slab, and by chunk
+    truth = fs.loss_and_gradient(*p[:4])
+    K = p.W.shape[1]
+    for out in (
+        (np.full((D, K), np.nan), np.full(K, np.nan)),
+        [np.full((K, D), np.nan).T, np.full(2 * K, np.nan)[::2]],
+        (np.full((D, K), np.nan), None),
+    ):
+        result = fs.loss_and_gradient(*p[:4], out=out)
+        assert result[1] is out[0]
+        assert result[2] is out[1] or out[1] is None
+        for array, true in zip(result, truth, strict=True):
+            np.testing.assert_array_equal(array, true)
+    grad_W = np.empty((D, K))
+    _, same, none = fs.loss_and_gradient(*p[:3], out=(grad_W, None))
+    assert same is grad_W
+    assert none is None
+
+
+def test_errors_in_gradient_out(problem):
+    p = problem(4, 3, 3)
+    fresh, frozen = np.empty((3, 3)), np.empty((3, 3))
+    frozen.flags.writeable = False
+    for out, exception, message in (
+        (fresh, TypeError, r"out must be \(grad_W, grad_b\), got ndarray"),
+        ((fresh,), TypeError, r"out must be \(grad_W, grad_b\)"),
+        (([[0.0]], None), TypeError, r"out\[0\] must be a numpy.ndarray, got list"),
+        ((fresh, np.empty(2)), ValueError, r"out\[1\] must have shape \(3,\) .* got shape \(2,\)"),
+        ((fresh, np.empty(3, np.float32)), ValueError, r"out\[1\] must have .* float32"),
+        ((frozen, None), ValueError, r"out\[0\] is read-only"),
+        ((p.W, None), ValueError, r"out\[0\] overlaps with W"),
+        ((p.X[1:], None), ValueError, r"out\[0\] overlaps with X"),
+        ((fresh, p.b), ValueError, r"out\[1\] overlaps with b"),
+        ((fresh, fresh[1]), ValueError, r"out\[1\] overlaps with out\[0\]"),
+    ):
+        before = p.X.copy(), p.W.copy(), p.b.copy()
+        with pytest.raises(exception, match=message):
+            fs.loss_and_gradient(p.X, p.targets, p.W, p.b, out=out)
+        for array, copy in zip((p.X, p.W, p.b), before, strict=True):
+            np.testing.assert_array_equal(array, copy)
+    with pytest.raises(TypeError, match=r"out\[1\] must be None, as b is"):
+        fs.loss_and_gradient(p.X, p.targets, p.W, out=(fresh, np.empty(3)))

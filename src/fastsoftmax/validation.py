@@ -295,20 +295,27 @@ def _short(value: int) -> str:
     return str(value) if value.bit_length() < 64 else f"an integer of {value.bit_length()} bits"
 
 
-def output(out: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+def output(out: Any, shape: tuple[int, ...], dtype: Any, name: str = "out") -> Array:
     """`out` if it is an array of the result's shape and dtype, a new one for None."""
     if out is None:
         return np.empty(shape, dtype)
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"out must be a numpy.ndarray, got {type(out).__name__}")
+        raise TypeError(f"{name} must be a numpy.ndarray, got {type(out).__name__}")
     if out.shape != shape or out.dtype != dtype:
         raise ValueError(
-            f"out must have shape {shape} and dtype {np.dtype(dtype)}, "
+            f"{name} must have shape {shape} and dtype {np.dtype(dtype)}, "
             f"got shape {out.shape} and dtype {out.dtype}"
         )
     if not out.flags.writeable:
-        raise ValueError("out is read-only")
+        raise ValueError(f"{name} is read-only")
     return out
+
+
+def raise_if_shared(out: Array, name: str, /, **arrays: Array) -> None:
+    """`out` may not lie where any of `arrays` does, which are read while it is written."""
+    for other, array in arrays.items():
+        if np.may_share_memory(out, array):
+            raise ValueError(f"{name} overlaps with {other} in memory")
 
 
 def first_non_finite(array: Array, weight: Array | None = None) -> tuple[int, ...] | None:

@@ -102,6 +102,27 @@ def _penalty(W: Array, l2: float) -> float:
     return 0.5 * l2 * float(np.einsum("dk,dk->", W, W, dtype=np.float64)) if l2 else 0.0
 
 
+def _gradients(out: Any, p: _Problem, inputs: dict[str, Any]) -> tuple[Array, Array]:
+    """(grad_W, grad_b) to write to, of `out` where it has them."""
+    if out is None:
+        return np.empty(p.W.shape, p.W.dtype), np.empty(p.b.shape, p.W.dtype)
+    if not isinstance(out, (tuple, list)) or len(out) != 2:
+        raise TypeError(f"out must be (grad_W, grad_b), got {type(out).__name__}")
+    if inputs["b"] is None and out[1] is not None:
+        raise TypeError("out[1] must be None, as b is")
+    grad_W = check.output(out[0], p.W.shape, p.W.dtype, "out[0]")
+    grad_b = check.output(out[1], p.b.shape, p.W.dtype, "out[1]")
+    given = {name: value for name, value in inputs.items() if isinstance(value, np.ndarray)}
+    check.raise_if_shared(grad_W, "out[0]", **given)
+    check.raise_if_shared(grad_b, "out[1]", **given, **{"out[0]": grad_W})
+    return grad_W, grad_b
+
+
+def _for_kernel(gradient: Array) -> Array:
+    """`gradient` itself if it lies as kernels write one, else room for it."""
+    return gradient if gradient.flags.carray else np.empty(gradient.shape, gradient.dtype)
+
+
 def loss_and_gradient(
     X: npt.ArrayLike,
     targets: npt.ArrayLike,
@@ -112,6 +133,7 @@ def loss_and_gradient(
     label_smoothing: float = 0.0,
     l2: float = 0.0,
     reduction: str = "mean",
+    out: tuple[Array | None, Array | None] | None = None,
 ) -> tuple[Any, Array, Array | None]:
     """Cross-entropy of the linear model and its gradient, in one pass over X.
 
@@ -136,6 +158,9 @@ def loss_and_gradient(
     reduction : {"mean", "sum"}
         "mean" divides the sum over the rows by the sum of the weights, N without any, whatever
         their scale.
+    out : (grad_W, grad_b), optional
+        Where to write the gradient: arrays of W's dtype that share no memory with the others, None
+        for a new one, as for grad_b where `b` is None. After an error they may hold anything.
 
     Returns
     -------
@@ -173,13 +198,18 @@ def loss_and_gradient(
         kernel, chunks, n_partials = fused.loss_and_gradient_by_slab, SLAB_ROWS // ROW_BLOCK, 1
     G_T = np.zeros((n_partials, n_classes, padded(n_features, dtype.itemsize)), dtype)
     losses = np.zeros(chunks)
-    grad_W = np.empty(p.W.shape, dtype)
-    grad_b = np.empty(n_classes, dtype)
-    arguments = p.for_kernel(), p.unit / p.total_weight, p.l2, G_T, losses, grad_W, grad_b
+    gradients = grad_W, grad_b = _gradients(
+        out, p, {"X": X, "targets": targets, "W": W, "b": b, "sample_weight": sample_weight}
+    )
+    written = _for_kernel(grad_W), _for_kernel(grad_b)
+    arguments = p.for_kernel(), p.unit / p.total_weight, p.l2, G_T, losses, *written
     finite = launch(kernel, *arguments, parallel=p.pays_to_share())
     loss = p.reduced(losses)
     if not (finite and math.isfinite(loss)):
         p.overflow_or_name_cell()
+    for gradient, result in zip(gradients, written, strict=True):
+        if gradient is not result:
+            gradient[...] = result
     return loss, grad_W, None if b is None else grad_b
 
 
