@@ -325,8 +325,8 @@ def first_non_finite(array: Array, weight: Array | None = None) -> tuple[int, ..
         finite = np.isfinite(array[rows])
         if weight is not None:
             finite[weight[rows] == 0] = True
-        bad = np.argwhere(~finite)
-        if bad.size:
+        if not finite.all():
+            bad = np.argwhere(~finite)
             return (int(bad[0][0]) + first, *(int(i) for i in bad[0][1:]))
     return None
 

@@ -96,7 +96,8 @@ class Scaling(NamedTuple):
         limits = np.finfo(dtype)
         low, high = float(limits.tiny) ** 0.25, float(limits.max) ** 0.25
         far = (np.abs(self.centre) * self.scale).max() > _FAR
-        return bool(far or self.units.min() < low or self.units.max() > high)
+        units = self.units
+        return bool(far or units.min() < low or units.max() > high)
 
     @property
     def units(self) -> Array:
@@ -134,6 +135,13 @@ def standard_scaling(moments: Moments, dtype: np.dtype[Any]) -> Scaling:
     return Scaling(centre, np.where(usable, scale, 0.0))
 
 
+def spaced(n_rows: int, n_read: int) -> Array:
+    """The numbers of `n_read` rows of so many, evenly spaced, the first and the last among them."""
+    if n_read == n_rows:
+        return np.arange(n_rows)
+    return np.linspace(0, n_rows - 1, n_read).astype(np.int64)
+
+
 def raise_if_out_of_scale(moments: Moments, X: Array, weight: Array, dtype: np.dtype[Any]) -> None:
     """No column of X varies so little or so much that weights in `dtype` cannot make up for it.
 
@@ -146,8 +154,10 @@ def raise_if_out_of_scale(moments: Moments, X: Array, weight: Array, dtype: np.d
     high = 2.0**-20 / float(limits.tiny)
     with np.errstate(over="ignore"):
         deviation = np.sqrt(moments.spread / moments.weight)
+    if ((deviation >= low) & (deviation <= high)).all():
+        return
     same = np.flatnonzero(deviation == 0)
-    rows = np.linspace(0, len(X) - 1, min(len(X), _SAMPLE_ROWS)).astype(np.int64)
+    rows = spaced(len(X), min(len(X), _SAMPLE_ROWS))
     rows = rows[weight[rows] > 0]
     tiny = same[(X[np.ix_(rows, same)] != moments.mean[same]).any(axis=0)]
     varies = deviation > 0

@@ -7,6 +7,7 @@ these, so that they may be long in all others (docs/math.md, "Steep directions")
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from fastsoftmax.kernels.passes.directions import leading_directions, project_ro
 from fastsoftmax.kernels.tiles.packing import padded
 from fastsoftmax.kernels.tiles.sizes import DIRECTIONS, pays_to_share
 from fastsoftmax.threads import launch
-from fastsoftmax.training.columns import Scaling
+from fastsoftmax.training.columns import Scaling, spaced
 
 Array = npt.NDArray[Any]
 
@@ -26,6 +27,9 @@ Array = npt.NDArray[Any]
 _FEW_ROWS, _MANY_ROWS = 512, 4096
 _SHORT_SIZE, _LONG_SIZE = 130_000, 2_000_000
 _ITERATIONS = 12
+
+# Numbers of a start that is kept for the next call.
+_SHORT_START = 4096
 
 # Of the largest second moment, what is no direction but rounding.
 _NOTHING = 1e-10
@@ -86,7 +90,7 @@ def curvature(
     width = n_features + 1
     n_read = min(_MANY_ROWS, max(_SHORT_SIZE // width, _FEW_ROWS), max(_LONG_SIZE // width, 16))
     n_read = min(n_read, n_rows)
-    sample = np.linspace(0, n_rows - 1, n_read).astype(np.int64)
+    sample = spaced(n_rows, n_read)
     if rows is not None:
         sample = rows[sample]
     a = weight[sample].astype(np.float64)
@@ -138,11 +142,24 @@ def _shorten(U: Array, directions: Directions) -> None:
 
 def _leading(U: Array, a: Array, n: int) -> tuple[Array, Array]:
     """(orthonormal directions (n, D) of U, the mean of (u'q)**2 of each), the largest first."""
-    Q = np.random.default_rng(0).standard_normal((n, U.shape[1]))
+    width = U.shape[1]
+    Q = _somewhere_short(n, width).copy() if n * width <= _SHORT_START else _somewhere(n, width)
     Q[:, ~U.any(axis=0)] = 0
     products = np.empty_like(Q)
     launch(leading_directions, U, a, _ITERATIONS, products, Q, parallel=False)
+    second_moment = np.einsum("id,jd->ij", Q, products)
+    if n == 1:
+        return Q, np.maximum(second_moment[0], 0)
     # the best within their span (Rayleigh and Ritz)
-    values, mixture = np.linalg.eigh(np.einsum("id,jd->ij", Q, products))
+    values, mixture = np.linalg.eigh(second_moment)
     Q = np.einsum("ij,id->jd", mixture[:, ::-1], Q)
     return Q, np.maximum(values[::-1], 0)
+
+
+def _somewhere(n: int, width: int) -> Array:
+    """Directions to begin with, the same ones each time."""
+    return np.random.default_rng(0).standard_normal((n, width))
+
+
+# Seeding takes as long as all else on a few rows.
+_somewhere_short = lru_cache(maxsize=8)(_somewhere)

@@ -116,8 +116,10 @@ class Training:
         self._before_last = before
         self._n_averaged += int(np.count_nonzero(shares))
         seconds = (time.perf_counter() - started) / count
-        for loss, rate in zip(losses, rates[n_batches - 1 :: n_batches], strict=True):
-            self._record(float(loss), float(rate), seconds)
+        last_rates = rates[n_batches - 1 :: n_batches]
+        news = losses.tolist(), last_rates.tolist(), [seconds] * count
+        for values, new in zip(self.history.values(), news, strict=True):
+            values.extend(new)
         return count
 
     def result(self) -> SGDResult:

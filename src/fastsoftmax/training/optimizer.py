@@ -121,15 +121,31 @@ class Optimizer:
 
     def use(self, scaling: Scaling) -> None:
         """Go on with other scales and no directions; model and velocity stay, in the units of X."""
+        if self._in_weights and self._centres_in_weights(scaling):
+            self._recentre(scaling)
+            return
         parameters, velocity = self.parameters, self.velocity
         self._set_frame(scaling, None)
         self.parameters, self.velocity = parameters, velocity
+
+    def _recentre(self, scaling: Scaling) -> None:
+        """`use` where the kernel's weights are those of X, before and after: these stay."""
+        state, shape = self._state, (self._state.n_features, self.n_classes)
+        V, before, after = unpacked(state.velocity_W, *shape), self.scaling.centre, scaling.centre
+        velocity_b = state.velocity_c - np.einsum("d,dk->k", before, V)
+        state.velocity_c[:] = velocity_b + np.einsum("d,dk->k", after, V)
+        state.c[:] = state.b + np.einsum("d,dk->k", after, unpacked(state.W, *shape))
+        state.along[:] = state.velocity_along[:] = 0
+        self._set_frame(scaling, None)
+
+    def _centres_in_weights(self, scaling: Scaling) -> bool:
+        return bool(scaling.centre.size) and not scaling.on_load(self.dtype)
 
     def _set_frame(self, scaling: Scaling, directions: Directions | None) -> None:
         n_features, dtype = self._state.n_features, self.dtype
         self.scaling = scaling
         self.directions = no_directions(n_features) if directions is None else directions
-        self._in_weights = bool(scaling.centre.size) and not scaling.on_load(dtype)
+        self._in_weights = self._centres_in_weights(scaling)
         along = np.zeros((1 + DIRECTIONS, packed_features(n_features)), dtype)
         squared_scale, mean = np.ones_like(along[0]), np.zeros_like(along[0])
         along[1:, :n_features] = self.directions.Q
