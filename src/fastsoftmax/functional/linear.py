@@ -12,7 +12,8 @@ import numpy.typing as npt
 from fastsoftmax import validation as check
 from fastsoftmax.kernels.passes import fused
 from fastsoftmax.kernels.passes import predict as predictors
-from fastsoftmax.kernels.tiles.packing import padded
+from fastsoftmax.kernels.products.block import zero_row
+from fastsoftmax.kernels.tiles.packing import packed_features, padded
 from fastsoftmax.kernels.tiles.sizes import (
     ROW_BLOCK,
     SLAB_ROWS,
@@ -281,7 +282,9 @@ def _run(
         len(X),
         tuple(check.as_rows(W)),
         len(W),
+        np.empty(packed_features(len(W)) * W.shape[1], W.dtype),
         bias,
+        zero_row(len(W), W.dtype),
     )
     rows = check.as_column(target) if labels else check.as_rows(target)
     parallel = pays_to_share(len(X), W.shape[1], len(W))

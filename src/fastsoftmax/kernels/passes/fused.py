@@ -124,12 +124,21 @@ def partials_with(loss: Array, G_T: Array) -> Partials:
 
 
 @jit
+def none_of(flags: Array) -> bool:
+    """Whether all are False."""
+    found = False
+    for c in range(flags.size):
+        found |= flags[c]
+    return not found
+
+
+@jit
 def is_finite(overflows: Array, grad_b: Array) -> bool:
     """Whether all logits are, and the gradient: `combine` makes a NaN of a class's if not."""
     total = 0.0
     for k in range(grad_b.size):
         total += grad_b[k] * 0
-    return total == 0 and not overflows.any()
+    return total == 0 and none_of(overflows)
 
 
 @jit
@@ -352,4 +361,4 @@ def losses(
     """row_loss[n] = weight * J of row n. Returns whether all logits are finite."""
     overflows = np.zeros(n_chunks(row_loss.size), np.bool_)
     for_each(run, overflows.size, chunk_losses, (prepared(given), row_loss, overflows))
-    return not overflows.any()
+    return none_of(overflows)

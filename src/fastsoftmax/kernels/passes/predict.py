@@ -13,6 +13,7 @@ import numpy as np
 
 from fastsoftmax.kernels.compile.jit import jit, jit_borrowing, jit_callable
 from fastsoftmax.kernels.compile.parallel import for_each
+from fastsoftmax.kernels.passes.fused import none_of
 from fastsoftmax.kernels.products.block import (
     find_rows,
     groups,
@@ -27,9 +28,9 @@ from fastsoftmax.kernels.products.block import (
 from fastsoftmax.kernels.products.logits import transposed_scratch
 from fastsoftmax.kernels.rows import row
 from fastsoftmax.kernels.rows.targets import may_be_absent, weight_of
-from fastsoftmax.kernels.tiles.packing import pack_weights, packed_features, padded
+from fastsoftmax.kernels.tiles.packing import pack_weights
 from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK, chunk_rows, n_chunks
-from fastsoftmax.kernels.vectors.memory import Array, Rows, item_bytes, store_item
+from fastsoftmax.kernels.vectors.memory import Array, Rows, store_item
 from fastsoftmax.kernels.vectors.simd import address_of, store
 from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 
@@ -49,10 +50,9 @@ class Problem(NamedTuple):
 
 @jit
 def prepared(given: Any) -> Problem:
-    """The problem of (X, sample_weight, n_rows, W, n_features, b), as in `fused.prepared`."""
-    X, sample_weight, n_rows, W, n_features, b = given
+    """The problem of its fields in plain tuples, as in `fused.prepared`, with W packed."""
+    X, sample_weight, n_rows, W, n_features, W_tiles, b, zeros = given
     rows_of_W = Rows(W[0], W[1], W[2], W[3])
-    W_tiles = np.empty(packed_features(n_features) * b.size, b.dtype)
     pack_weights(rows_of_W, n_features, b.size, W_tiles)
     return Problem(
         Rows(X[0], X[1], X[2], X[3]),
@@ -62,7 +62,7 @@ def prepared(given: Any) -> Problem:
         n_features,
         W_tiles,
         b,
-        np.zeros(padded(n_features, item_bytes(b)), b.dtype),
+        zeros,
     )
 
 
@@ -112,7 +112,7 @@ def decision_function(run: int, given: Any, out: Any) -> bool:
     problem, rows = prepared(given), Rows(out[0], out[1], out[2], out[3])
     overflows = np.zeros(n_chunks(problem.n_rows), np.bool_)
     for_each(run, overflows.size, decision_function_of_chunk, (problem, rows, overflows))
-    return not overflows.any()
+    return none_of(overflows)
 
 
 @jit
@@ -134,7 +134,7 @@ def predict_proba(run: int, given: Any, out: Any) -> bool:
     problem, rows = prepared(given), Rows(out[0], out[1], out[2], out[3])
     overflows = np.zeros(n_chunks(problem.n_rows), np.bool_)
     for_each(run, overflows.size, predict_proba_of_chunk, (problem, rows, overflows))
-    return not overflows.any()
+    return none_of(overflows)
 
 
 @jit
@@ -156,7 +156,7 @@ def predict_log_proba(run: int, given: Any, out: Any) -> bool:
     problem, rows = prepared(given), Rows(out[0], out[1], out[2], out[3])
     overflows = np.zeros(n_chunks(problem.n_rows), np.bool_)
     for_each(run, overflows.size, predict_log_proba_of_chunk, (problem, rows, overflows))
-    return not overflows.any()
+    return none_of(overflows)
 
 
 @jit
@@ -180,4 +180,4 @@ def predict(run: int, given: Any, out: Any) -> bool:
     problem, rows = prepared(given), Rows(out[0], out[1], out[2], out[3])
     overflows = np.zeros(n_chunks(problem.n_rows), np.bool_)
     for_each(run, overflows.size, predict_of_chunk, (problem, rows, overflows))
-    return not overflows.any()
+    return none_of(overflows)
