@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastsoftmax.kernels.compile.jit import jit
+from fastsoftmax.kernels.compile.jit import overload
 from fastsoftmax.kernels.tiles.sizes import A_GROUP
 from fastsoftmax.kernels.vectors.memory import Array, emit_prefetch
 from fastsoftmax.kernels.vectors.vector_ir import (
@@ -43,7 +43,6 @@ TILE_BYTES = TILE_VECTORS * VECTOR_BYTES
 _WORD = ir.IntType(64)
 
 
-@jit
 def multiply_add(
     item: Array,
     n_rows: int,
@@ -65,9 +64,23 @@ def multiply_add(
     step also asks for the cache line at `ahead`, which need not be readable and moves on by
     `ahead_step`: memory that is wanted soon arrives while the tile computes.
     """
-    _multiply_add(
+    raise NotImplementedError("compiled code only")
+
+
+# An overload, since a compiled function has a version for each literal among its arguments, too,
+# and each of the tile is a quarter of a second of compilation.
+@overload(multiply_add)
+def _one_multiply_add(  # type: ignore[no-untyped-def]
+    item, n_rows, A, A_group_stride, B, B_rows, C, C_row_stride, n_terms, ahead, ahead_step
+):
+    def one_version(  # type: ignore[no-untyped-def]
         item, n_rows, A, A_group_stride, B, B_rows, C, C_row_stride, n_terms, ahead, ahead_step
-    )
+    ):
+        _multiply_add(
+            item, n_rows, A, A_group_stride, B, B_rows, C, C_row_stride, n_terms, ahead, ahead_step
+        )
+
+    return one_version
 
 
 @intrinsic
