@@ -95,9 +95,9 @@ def project_chunk(
     size = Q.shape[1] * item_bytes(Q)
     for n in range(c * chunk_rows(n_rows), min((c + 1) * chunk_rows(n_rows), n_rows)):
         if centre.size:
-            load_scaled_row(X, n, centre, scale, Q, address_of(row))
+            load_scaled_row(X, n, centre, scale, row, address_of(row))
         else:
-            load_row(X, n, n_features, Q, address_of(row))
+            load_row(X, n, n_features, row, address_of(row))
         for j in range(DIRECTIONS):
             y = dot(Q, address_of(row), address_of(Q) + j * size, size)
             Y[n, j] = y if math.isfinite(y) else 0  # such a row is absent, or will be found out
