@@ -187,7 +187,7 @@ def chunk_gradient(
                 else:
                     load_row(X, n, n_features, b, rows[r])
             if projected:
-                load_projections(frame, n, r, Y_T)
+                load_projections(frame.projections, n, r, Y_T)
             if ahead + r < order.size:
                 prefetch(targets.address + order[ahead + r] * targets.row_stride)
                 prefetch_row(X, order[ahead + r], n_features)

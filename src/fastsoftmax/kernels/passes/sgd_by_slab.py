@@ -49,6 +49,7 @@ from fastsoftmax.kernels.tiles.tile import MAX_ROWS, TILE_BYTES, multiply_add
 from fastsoftmax.kernels.vectors import simd
 from fastsoftmax.kernels.vectors.memory import (
     Array,
+    Rows,
     item_bytes,
     load_address,
     load_row,
@@ -144,7 +145,7 @@ def slab_step(
         logits_of_slab(s, batches.first + i + 1, batches, state, slabs)
 
 
-@jit_inline
+@jit_borrowing
 def update_slab(
     s: int, i: int, batches: Batches, steps: Steps, frame: Frame, state: State, slabs: Slabs
 ) -> None:
@@ -204,7 +205,7 @@ def update_slab(
                 )
 
 
-@jit_inline
+@jit_borrowing
 def logits_of_slab(s: int, i: int, batches: Batches, state: State, slabs: Slabs) -> None:
     """The slab's share of the logits of batch i, which all come without the biases."""
     X, order, batch_size = batches.X, batches.order, batches.batch_size
@@ -279,7 +280,7 @@ def block_residuals(
     at: Array,
     batches: Batches,
     weight_scale: float,
-    frame: Frame,
+    projections: Rows,
     state: State,
     slabs: Slabs,
 ) -> None:
@@ -291,7 +292,7 @@ def block_residuals(
     batch_rows = stop - start
     count = min(batch_rows - m * ROW_BLOCK, ROW_BLOCK)
     first = start + m * ROW_BLOCK
-    Y_T, projected = slabs.Y_T[m], frame.projections.row_stride != 0
+    Y_T, projected = slabs.Y_T[m], projections.row_stride != 0
     weights, losses, Z_T = slabs.weights[m], slabs.losses[m], slabs.Z_T[m]
     block_targets = slabs.targets[m]
     slab_bytes = slabs.Z_T.size * item_bytes(b)
@@ -309,11 +310,11 @@ def block_residuals(
         load_targets(targets, r, n, block_targets)
         weights[r] = weight_of(sample_weight, n) * weight_scale / batch_rows
         if projected:
-            load_projections(frame, n, r, Y_T)
+            load_projections(projections, n, r, Y_T)
         if stop + m * ROW_BLOCK + r < order.size:
             ahead = order[stop + m * ROW_BLOCK + r]
             prefetch(targets.address + ahead * targets.row_stride)
-            prefetch(frame.projections.address + ahead * frame.projections.row_stride)
+            prefetch(projections.address + ahead * projections.row_stride)
     weights[count:] = 0
     residuals(Z_T, block_targets, weights, batches.label_smoothing, losses)
     loss = 0.0
@@ -340,7 +341,7 @@ def sgd_steps_by_slab(
     n_classes, at, first = state.b.size, slabs.at, batches.first
     n_slabs, partial_loss = slabs.shares.shape[0], state.partial_loss
     slab_arguments = (at, batches, steps, frame, state, slabs)
-    block_arguments = (at, batches, steps.weight_scale, frame, state, slabs)
+    block_arguments = (at, batches, steps.weight_scale, frame.projections, state, slabs)
     find_batch(first, batches, slabs)
     for i in range(-1, batch_loss.size):
         at[0] = i
@@ -351,7 +352,7 @@ def sgd_steps_by_slab(
                 for_each(run, n_blocks, block_residuals, block_arguments)
             else:
                 for m in range(n_blocks):
-                    block_residuals(m, at, batches, steps.weight_scale, frame, state, slabs)
+                    block_residuals(m, *block_arguments)
             total = 0.0
             for m in range(n_blocks):
                 total += partial_loss[m]

@@ -79,9 +79,8 @@ class State(NamedTuple):
 
 
 @jit_inline
-def load_projections(frame: Frame, n: int, r: int, Y_T: Array) -> None:
+def load_projections(rows: Rows, n: int, r: int, Y_T: Array) -> None:
     """Y_T[:, r] = the projections of row n."""
-    rows = frame.projections
     address = rows.address + n * rows.row_stride
     for j in range(DIRECTIONS):
         Y_T[j, r] = load_item(rows.item, address + j * item_bytes(rows.item))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastsoftmax.kernels.compile.jit import jit_also, jit_inline
+from fastsoftmax.kernels.compile.jit import jit_also, jit_borrowing, jit_inline
 from fastsoftmax.kernels.tiles.packing import (
     TILE_ROWS,
     class_tiles,
@@ -86,7 +86,7 @@ def skipped_columns(like: Array, n_features: int) -> int:
     return (width - n_features % width) % width if n_features >= width else 0
 
 
-@jit_inline
+@jit_borrowing
 def last_columns(
     item: Array, rows: int, n_rows: int, n_features: int, tail: int, tail_rows: int
 ) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastsoftmax.kernels.compile.jit import jit_also, jit_inline
+from fastsoftmax.kernels.compile.jit import jit_also, jit_borrowing, jit_inline
 from fastsoftmax.kernels.tiles.dots import DOT_ROWS, DOT_VECTORS, MAX_CLASSES, add_dots
 from fastsoftmax.kernels.tiles.packing import TILE_ROWS, class_tiles, first_class, packed_tile
 from fastsoftmax.kernels.tiles.sizes import (
@@ -88,7 +88,7 @@ def logits(
     )
 
 
-@jit_inline
+@jit_borrowing
 def add_logits(
     item: Array,
     rows: int,
