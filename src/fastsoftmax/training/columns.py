@@ -84,10 +84,13 @@ class Scaling(NamedTuple):
         """In the dtype of X, for a kernel."""
         return Scaling(self.centre.astype(X.dtype), self.scale.astype(X.dtype))
 
-    def apply(self, X: Array) -> Array:
-        """The scaled features of a few rows, in float64."""
-        X = X.astype(np.float64)
-        return (X - self.centre) * self.scale if self.centre.size else X
+    def apply(self, X: Array, out: Array) -> None:
+        """out = the scaled features of a few rows, in float64."""
+        if self.centre.size:
+            np.subtract(X, self.centre, out=out)
+            out *= self.scale
+        else:
+            out[:] = X
 
     def on_load(self, dtype: np.dtype[Any]) -> bool:
         """Whether rows are centred and scaled as they are loaded, not in the weights."""

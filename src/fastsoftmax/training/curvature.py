@@ -96,7 +96,7 @@ def curvature(
     a = weight[sample].astype(np.float64)
     a /= a.sum()
     U = np.zeros((n_read, padded(max(n_features, 1), 8)))
-    U[:, :n_features] = scaling.apply(X[sample])
+    scaling.apply(X[sample], U[:, :n_features])
     directions, single = no_directions(n_features), _half_mean_square(U, a) + 0.5
     if not single < 1e150:  # its square, below, would overflow
         return Curvature(single, single), directions

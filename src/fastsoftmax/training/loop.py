@@ -35,6 +35,7 @@ _MAX_BACK_OFFS = 30
 # millisecond.
 _FLOPS_TOGETHER = 5e7
 _STEPS_TOGETHER = 1000
+_ROWS_TOGETHER = 100_000  # of all epochs, whose order is held
 
 
 @dataclass
@@ -94,15 +95,19 @@ class Training:
         watched = self.callback or self.held_out or self.progress
         n_batches = self._n_batches()
         flops = (self.optimizer.flops + 1) * n_batches
-        count = int(min(self.epochs - epoch, _FLOPS_TOGETHER / flops, _STEPS_TOGETHER / n_batches))
+        most = _FLOPS_TOGETHER / flops, _STEPS_TOGETHER / n_batches
+        rows = _ROWS_TOGETHER / len(self.samples.X)
+        count = int(min(self.epochs - epoch, *most, rows))
         if watched or self._drawn or count < 2:
             return 0
         started, before = time.perf_counter(), self._state()
-        orders = [self.order() for _ in range(count)]
+        orders = np.empty((count, len(self.samples.X)), np.int64)
+        for order in orders:
+            order[:] = self.order()
         rates = self.rate * self._factors(epoch, count)
         shares = self._shares(epoch, count)
         try:
-            losses = self._steps(np.concatenate(orders), rates, shares, count)
+            losses = self._steps(orders.ravel(), rates, shares, count)
         except KeyboardInterrupt:
             self._keep_if_finite(before)
             raise
