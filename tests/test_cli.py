@@ -309,7 +309,16 @@ def test_a_comparison_without_memory_fails_nothing(frame, tmp_path, monkeypatch)
     assert "NumPy" not in result.stdout
 
 
+@pytest.fixture
+def heeds_ctrl_c():
+    """As in a terminal: what a shell starts in the background ignores the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="a signal is sent as POSIX does")
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_saves_what_was_learnt(frame, tmp_path, monkeypatch):
     def interrupted(*arguments, **options):
         def interrupt(epoch):
