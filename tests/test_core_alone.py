@@ -21,6 +21,7 @@ LAYERS = [
     {"functional"},
     {"model"},
     {"training"},
+    {"solvers"},
 ]
 
 # Likewise in kernels/, but that rooms of one floor know nothing of each other.

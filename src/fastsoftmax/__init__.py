@@ -22,6 +22,7 @@ from fastsoftmax.functional import (
     softmax_to_binary,
 )
 from fastsoftmax.model import SoftmaxModel
+from fastsoftmax.solvers import FitProgress, FitResult, PathResult, fit, fit_path
 from fastsoftmax.threads import num_threads, set_num_threads
 from fastsoftmax.training import DivergenceError, Epoch, SGDResult, TrainingInterrupted, fit_sgd
 from fastsoftmax.warming import warmup
@@ -30,6 +31,9 @@ __all__ = [
     "Diagnosis",
     "DivergenceError",
     "Epoch",
+    "FitProgress",
+    "FitResult",
+    "PathResult",
     "SGDResult",
     "SoftmaxModel",
     "TrainingInterrupted",
@@ -40,6 +44,8 @@ __all__ = [
     "decide",
     "decision_function",
     "diagnose",
+    "fit",
+    "fit_path",
     "fit_sgd",
     "kernels",
     "log_softmax",

@@ -26,8 +26,8 @@ from fastsoftmax.threads import launch
 Array = npt.NDArray[Any]
 
 
-class _Problem(NamedTuple):
-    """Checked arguments of a loss over X."""
+class Problem(NamedTuple):
+    """A loss over X, of checked arguments."""
 
     X: Array  # (N, D)
     targets: Array  # (N,) or (N, K)
@@ -39,10 +39,10 @@ class _Problem(NamedTuple):
     total_weight: float  # what sums over the rows are divided by
     unit: float  # and multiplied by
 
-    def reduced(self, losses: Array) -> Any:
-        """The sum of weighted losses, reduced, with the penalty."""
+    def reduced(self, losses: Array) -> float:
+        """The sum of weighted losses, reduced, with the penalty; in float64."""
         total = check.sum_of(losses) / self.total_weight * self.unit
-        return check.scalar(total + _penalty(self.W, self.l2), self.W.dtype)
+        return total + _penalty(self.W, self.l2)
 
     def overflow_or_name_cell(self) -> None:
         """Raise the error that a non-finite result calls for."""
@@ -67,7 +67,7 @@ class _Problem(NamedTuple):
         )
 
 
-def _problem(
+def problem(
     X: Any,
     targets: Any,
     W: Any,
@@ -76,7 +76,7 @@ def _problem(
     label_smoothing: Any,
     l2: Any,
     reduction: str,
-) -> _Problem:
+) -> Problem:
     W, bias = check.weights_and_bias(W, b)
     X = check.samples(X, W.shape[0], W.dtype)
     weight, unit = check.sample_weight(sample_weight, X.shape[0]), 1.0
@@ -85,7 +85,7 @@ def _problem(
         weight, unit = check.scaled_weight(weight)
     if reduction == "mean":
         total, unit = total / unit, 1.0
-    return _Problem(
+    return Problem(
         X,
         check.targets(targets, X.shape[0], W.shape[1], W.dtype),
         weight,
@@ -103,7 +103,7 @@ def _penalty(W: Array, l2: float) -> float:
     return 0.5 * l2 * float(np.einsum("dk,dk->", W, W, dtype=np.float64)) if l2 else 0.0
 
 
-def _gradients(out: Any, p: _Problem, inputs: dict[str, Any]) -> tuple[Array, Array]:
+def _gradients(out: Any, p: Problem, inputs: dict[str, Any]) -> tuple[Array, Array]:
     """(grad_W, grad_b) to write to, of `out` where it has them."""
     if out is None:
         return np.empty(p.W.shape, p.W.dtype), np.empty(p.b.shape, p.W.dtype)
@@ -122,6 +122,25 @@ def _gradients(out: Any, p: _Problem, inputs: dict[str, Any]) -> tuple[Array, Ar
 def _for_kernel(gradient: Array) -> Array:
     """`gradient` itself if it lies as kernels write one, else room for it."""
     return gradient if gradient.flags.carray else np.empty(gradient.shape, gradient.dtype)
+
+
+def evaluate(p: Problem, grad_W: Array, grad_b: Array) -> float:
+    """The loss, in float64, and its gradient, written; NaN or infinite where one is not finite.
+
+    The arrays lie as kernels write them: contiguous, in W's dtype.
+    """
+    n_features, n_classes = p.W.shape
+    dtype = p.W.dtype
+    if partials_fit(n_features, n_classes, dtype.itemsize):
+        kernel = fused.loss_and_gradient_by_chunk
+        chunks = n_partials = n_chunks(len(p.X))
+    else:
+        kernel, chunks, n_partials = fused.loss_and_gradient_by_slab, SLAB_ROWS // ROW_BLOCK, 1
+    G_T = np.zeros((n_partials, n_classes, padded(n_features, dtype.itemsize)), dtype)
+    losses = np.zeros(chunks)
+    arguments = p.for_kernel(), p.unit / p.total_weight, p.l2, G_T, losses, grad_W, grad_b
+    finite = launch(kernel, *arguments, parallel=p.pays_to_share())
+    return p.reduced(losses) if finite else math.nan
 
 
 def loss_and_gradient(
@@ -190,23 +209,13 @@ def loss_and_gradient(
     array([[ 0.5, -0.5]])
     """
     check.choice(reduction, "reduction", ("mean", "sum"))
-    p = _problem(X, targets, W, b, sample_weight, label_smoothing, l2, reduction)
-    n_rows, (n_features, n_classes), dtype = len(p.X), p.W.shape, p.W.dtype
-    if partials_fit(n_features, n_classes, dtype.itemsize):
-        kernel = fused.loss_and_gradient_by_chunk
-        chunks = n_partials = n_chunks(n_rows)
-    else:
-        kernel, chunks, n_partials = fused.loss_and_gradient_by_slab, SLAB_ROWS // ROW_BLOCK, 1
-    G_T = np.zeros((n_partials, n_classes, padded(n_features, dtype.itemsize)), dtype)
-    losses = np.zeros(chunks)
+    p = problem(X, targets, W, b, sample_weight, label_smoothing, l2, reduction)
     gradients = grad_W, grad_b = _gradients(
         out, p, {"X": X, "targets": targets, "W": W, "b": b, "sample_weight": sample_weight}
     )
     written = _for_kernel(grad_W), _for_kernel(grad_b)
-    arguments = p.for_kernel(), p.unit / p.total_weight, p.l2, G_T, losses, *written
-    finite = launch(kernel, *arguments, parallel=p.pays_to_share())
-    loss = p.reduced(losses)
-    if not (finite and math.isfinite(loss)):
+    loss = check.scalar(evaluate(p, *written), p.W.dtype)
+    if not math.isfinite(loss):
         p.overflow_or_name_cell()
     for gradient, result in zip(gradients, written, strict=True):
         if gradient is not result:
@@ -241,7 +250,7 @@ def loss(
     0.6931471805599453
     """
     check.choice(reduction, "reduction", ("mean", "sum", "none"))
-    p = _problem(X, targets, W, b, sample_weight, label_smoothing, l2, reduction)
+    p = problem(X, targets, W, b, sample_weight, label_smoothing, l2, reduction)
     if reduction == "none" and p.l2:
         raise ValueError("l2 must be 0 with reduction='none': a penalty belongs to no row")
     losses = np.empty(len(p.X), np.float64)
@@ -250,7 +259,7 @@ def loss(
         with np.errstate(over="ignore"):
             result = losses.astype(p.W.dtype)
     else:
-        result = p.reduced(losses)
+        result = check.scalar(p.reduced(losses), p.W.dtype)
     if not (finite and np.isfinite(result).all()):
         p.overflow_or_name_cell()
     return result
@@ -359,6 +368,11 @@ def predict_log_proba(
 def weighted_predict(X: Any, W: Array, b: Array, sample_weight: Any) -> Array:
     """As `predict`, for rows some of which may have weight zero: they get some class or other."""
     return _run(predictors.predict, X, W, b, None, labels=True, sample_weight=sample_weight)
+
+
+def weighted_proba(X: Any, W: Array, b: Array, sample_weight: Any) -> Array:
+    """As `predict_proba`, for rows some of which may have weight zero: theirs are those of b."""
+    return _run(predictors.predict_proba, X, W, b, None, labels=False, sample_weight=sample_weight)
 
 
 def predict(

@@ -1,19 +1,24 @@
-"""The picture of a training history (matplotlib, an extra)."""
+"""Pictures of how training went (matplotlib, an extra)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def plot_history(history: dict[str, list[float]], ax: Any = None) -> Any:
-    """Losses by epoch on `ax`, a new figure's by default; the accuracy on a second scale."""
+def axes(ax: Any = None) -> Any:
+    """`ax`, or those of a new figure."""
     try:
         from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
     except ImportError:
         raise ImportError("a plot needs matplotlib: pip install 'fastsoftmax[plot]'") from None
-    if ax is None:
-        ax = Figure(figsize=(7, 4), layout="constrained").subplots()
+    return Figure(figsize=(7, 4), layout="constrained").subplots() if ax is None else ax
+
+
+def plot_history(history: dict[str, list[float]], ax: Any = None) -> Any:
+    """Losses by epoch on `ax`, a new figure's by default; the accuracy on a second scale."""
+    ax = axes(ax)
+    from matplotlib.ticker import MaxNLocator
+
     epochs = range(1, len(history["loss"]) + 1)
     lines = ax.plot(epochs, history["loss"], label="training loss (running mean)")
     if "validation_loss" in history:

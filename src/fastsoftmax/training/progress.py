@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Progress(Protocol):
@@ -25,17 +25,13 @@ def shown(progress: bool | Progress, epochs: int, n_rows: int) -> Iterator[Progr
     if not progress:
         yield None
         return
-    try:
-        from rich import progress as rich_progress
-        from rich.console import Console
-    except ImportError:
-        raise ImportError("a progress bar needs rich: pip install 'fastsoftmax[cli]'") from None
+    rich_progress, console = _rich()
     bar = rich_progress.Progress(
         rich_progress.TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
         rich_progress.BarColumn(),
         rich_progress.TextColumn("{task.fields[loss]}"),
         rich_progress.TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
     )
     with bar:
@@ -47,3 +43,49 @@ def shown(progress: bool | Progress, epochs: int, n_rows: int) -> Iterator[Progr
                 bar.update(task, loss=f"loss {loss:.4f}")
 
         yield show
+
+
+class Solving(Protocol):
+    """What `fit` tells of its progress."""
+
+    def __call__(self, step: int, objective: float, gap: float) -> None:
+        """A step is done; the gap is an estimate."""
+
+
+@contextmanager
+def solving(progress: bool | Solving, tol: float) -> Iterator[Solving | None]:
+    """What to tell: a bar on the terminal for True, nothing for False."""
+    if not isinstance(progress, bool):
+        if not callable(progress):
+            raise TypeError(f"progress must be True, False or callable, got {progress!r}")
+        yield progress
+        return
+    if not progress:
+        yield None
+        return
+    rich_progress, console = _rich()
+    bar = rich_progress.Progress(
+        rich_progress.TextColumn("step {task.completed}"),
+        rich_progress.SpinnerColumn(),
+        rich_progress.TextColumn("{task.fields[objective]}"),
+        console=console,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("", total=None, objective="")
+
+        def show(step: int, objective: float, gap: float) -> None:
+            text = f"objective {objective:.6f}, gap about {gap:.0e}, until {tol:.0e}"
+            bar.update(task, completed=step + 1, objective=text)
+
+        yield show
+
+
+def _rich() -> tuple[Any, Any]:
+    """(rich's progress module, a console on standard error)."""
+    try:
+        from rich import progress as rich_progress
+        from rich.console import Console
+    except ImportError:
+        raise ImportError("a progress bar needs rich: pip install 'fastsoftmax[cli]'") from None
+    return rich_progress, Console(stderr=True)

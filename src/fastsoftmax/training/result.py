@@ -123,12 +123,11 @@ class TrainingInterrupted(KeyboardInterrupt):
 
     Attributes
     ----------
-    result : SGDResult
+    result : SGDResult, or FitResult of `fit`, or PathResult of `fit_path`
     """
 
-    def __init__(self, result: SGDResult) -> None:
-        epochs = len(result.history["loss"])
-        super().__init__(f"training was interrupted after {epochs} epochs; see `result`")
+    def __init__(self, result: Any) -> None:
+        super().__init__("training was interrupted; `result` holds what was learnt by then")
         self.result = result
 
     def __reduce__(self) -> Any:

@@ -73,6 +73,34 @@ def add_gradient(
         ahead += n_rows * ahead_step
 
 
+@jit_borrowing
+def add_product(
+    item: Array, A: int, rows: int, n_terms: int, height: int, width: int, C: int, C_stride: int
+) -> None:
+    """C (height, width) += A B, for A (height, ROW_BLOCK), of whose columns n_terms count.
+
+    All are addresses, `rows` of a table of those of B's rows; C's are `C_stride` bytes apart, and
+    `width` is a number of whole tiles.
+    """
+    size = item_bytes(item)
+    for d in range(0, width, tile_width(item)):
+        for t in range(class_tiles(height)):
+            k = first_class(t, height)
+            multiply_add(
+                item,
+                first_class(t + 1, height) - k,
+                A + k * ROW_BLOCK * size,
+                height * ROW_BLOCK * size,
+                d * size,
+                rows,
+                C + k * C_stride + d * size,
+                C_stride,
+                n_terms,
+                rows,
+                0,
+            )
+
+
 @jit_also
 def tail_size(n_classes: int, itemsize: int) -> int:
     """Items of the scratch for the last features, of one block and their gradient."""

@@ -1,0 +1,155 @@
+"""Approximate inverses of the Hessian, and when another is worth its cost.
+
+The first steps go by one number, the next ones by the Gram matrix of the features (one factor for
+all classes: Böhning 1992), then, where it is not too large, by the Hessian itself, computed anew
+now and then. Each is made when the passes since the last have cost as much as it will, so that what
+is spent on one that proves useless is no more than what was spent anyway.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax.kernels.passes.inverse import invert, multiply
+from fastsoftmax.kernels.tiles.packing import padded
+from fastsoftmax.solvers.objective import Objective
+from fastsoftmax.threads import launch
+
+Array = npt.NDArray[Any]
+
+# A matrix of more numbers than this is not made.
+_MOST_NUMBERS = 2**22
+
+# What a row of a pass costs beyond its multiply-adds, and what the operations of passes and
+# elimination cost, in operations of the products of features. Measured: docs/performance.md.
+_ROW_COST = 5000.0
+_PASS_COST = 3.0
+_ELIMINATION_COST = 3.0
+
+# What is added to the diagonal, in shares of it, until elimination finds positive pivots.
+_RIDGES = (1e-7, 1e-5, 1e-3, 1e-1)
+
+
+class Factor:
+    """A symmetric matrix (n, n), by which gradients are multiplied: rows of n numbers."""
+
+    def __init__(self, matrix: Array, n: int) -> None:
+        self._matrix, self._n = matrix, n
+
+    def times(self, gradients: Array) -> Array:
+        """Each of several gradients (G, K, D + 1), multiplied."""
+        rows = np.ascontiguousarray(gradients.reshape(-1, self._n))
+        out = np.empty_like(rows)
+        parallel = rows.shape[0] * self._n**2 > 2e5
+        launch(multiply, self._matrix, self._n, rows, out, parallel=parallel)
+        return out.reshape(gradients.shape)
+
+
+class Number:
+    """A multiple of the identity."""
+
+    def __init__(self, number: float) -> None:
+        self._number = number
+
+    def times(self, gradients: Array) -> Array:
+        return self._number * gradients
+
+
+@dataclass
+class Gram:
+    """The Gram matrix (D + 1, D + 1) of the rows, once it is made: all penalties have the same."""
+
+    matrix: Array | None = None
+
+
+class Factors:
+    """The factor in use, and the one to come."""
+
+    def __init__(self, objective: Objective, gram: Gram) -> None:
+        self.gram = gram
+        self._objective = objective
+        n_rows, n_features = objective.samples.X.shape
+        n_classes, size = objective.shape
+        self._pass = n_rows * (_PASS_COST * 4 * n_features * n_classes + _ROW_COST)
+        self._gram_size, self._hessian_size = size, n_classes * size
+        self._has_hessian = self._hessian_size**2 <= _MOST_NUMBERS and n_classes > 1
+        self._has_gram = size**2 <= _MOST_NUMBERS
+        self._at_gram = False
+        self._passes = 0.0  # at the last change
+        bend = 0.5 * float((objective.scaling.scale**2 * objective.moments.spread).sum())
+        bend = bend / objective.moments.weight + 0.5 + objective.l2
+        self.now: Factor | Number = Number(1 / bend)
+
+    def _cost(self, n: int, n_rows: int) -> float:
+        return n_rows * float(n) ** 2 + _ELIMINATION_COST * 2 * float(n) ** 3
+
+    def renewed(self, parameters: Array, dtype: Any) -> bool:
+        """Whether a new factor was due and is in use from now on."""
+        objective = self._objective
+        spent = (objective.n_passes - self._passes) * self._pass
+        n_rows = len(objective.samples.X)
+        if not self._at_gram and self._has_gram:
+            cost = self._cost(self._gram_size, n_rows if self.gram.matrix is None else 0)
+            if spent < cost:
+                return False
+            self.now, self._at_gram = self._of_gram(dtype), True
+        elif self._has_hessian and spent >= self._cost(
+            (objective.n_classes + 1) * self._gram_size, n_rows
+        ):
+            self.now = self._of_hessian(parameters, dtype)
+        else:
+            return False
+        self._passes = objective.n_passes
+        return True
+
+    def _of_gram(self, dtype: Any) -> Factor:
+        """With the Hessian of equal probabilities, on weights that sum to zero over the classes."""
+        objective = self._objective
+        if self.gram.matrix is None:
+            matrix = np.zeros((self._gram_size, self._gram_size))
+            for rows in objective.slabs():
+                P = np.empty((rows.stop - rows.start, 0), dtype)
+                objective.add_products(rows, P, matrix, objective.n_features)
+            self.gram.matrix = matrix
+        return self._inverse(self.gram.matrix[None] / objective.n_classes)
+
+    def _of_hessian(self, parameters: Array, dtype: Any) -> Factor:
+        objective = self._objective
+        n_classes, size = objective.shape
+        n = (n_classes + 1) * size
+        products = np.zeros((n, n))
+        for rows in objective.slabs():
+            P = objective.probabilities(parameters, rows, dtype)
+            objective.add_products(rows, P, products, objective.n_features)
+        blocks = products.reshape(n_classes + 1, size, n_classes + 1, size)
+        H = -blocks[:-1, :, :-1]
+        every = np.arange(n_classes)
+        of_class = blocks[:-1, :, -1]  # (K, D + 1, D + 1)
+        H[every, :, every] += of_class
+        # what all classes share moves no probability: it gets a curvature like the others'
+        shared = np.einsum("kdd->d", of_class) / n_classes**2
+        features = np.arange(size)
+        H[:, features, :, features] += shared[:, None, None]
+        return self._inverse(H.reshape(1, n - size, n - size))
+
+    def _inverse(self, H: Array) -> Factor:
+        """Of a matrix (1, n, n), for each class or the parameters of all, with the penalty."""
+        n, objective = H.shape[-1], self._objective
+        size, n_features = self._gram_size, objective.n_features
+        penalty = np.zeros(size)
+        penalty[:n_features] = objective.l2
+        matrix = np.empty((n, padded(n, 8)))
+        diagonal = np.diagonal(H[0]).copy()
+        floor = 1e-12 * diagonal.max(initial=0) + np.finfo(np.float64).tiny
+        for ridge in _RIDGES:
+            matrix[:, :n], matrix[:, n:] = H[0], 0
+            matrix[np.arange(n), np.arange(n)] += np.resize(penalty, n) + ridge * np.maximum(
+                diagonal, floor
+            )
+            if launch(invert, matrix, n):
+                break
+        return Factor(matrix, n)

@@ -1,0 +1,257 @@
+"""The optimum of one problem."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax import validation as check
+from fastsoftmax.model import SoftmaxModel
+from fastsoftmax.solvers.factors import Factors, Gram
+from fastsoftmax.solvers.objective import Objective
+from fastsoftmax.solvers.result import FitProgress, FitResult
+from fastsoftmax.solvers.solve import Limits, Solve
+from fastsoftmax.training import data
+from fastsoftmax.training.columns import (
+    Moments,
+    Scaling,
+    moments,
+    raise_if_out_of_scale,
+    standard_scaling,
+)
+from fastsoftmax.training.progress import Solving, solving
+from fastsoftmax.training.result import TrainingInterrupted
+from fastsoftmax.training.sgd import penalty
+
+Array = npt.NDArray[Any]
+
+
+def fit(
+    X: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    classes: npt.ArrayLike | None = None,
+    sample_weight: npt.ArrayLike | None = None,
+    class_weight: Any = None,
+    label_smoothing: float = 0.0,
+    l2: float | Literal["auto"] = "auto",
+    standardize: bool = True,
+    fit_intercept: bool = True,
+    tol: float = 1e-4,
+    max_passes: float = 1000,
+    time_limit: float | None = None,
+    init: SoftmaxModel | None = None,
+    dtype: npt.DTypeLike | None = None,
+    feature_names: Sequence[str] | None = None,
+    callback: Callable[[FitProgress], Any] | None = None,
+    progress: bool | Solving = False,
+) -> FitResult:
+    """Solve softmax regression, and prove how near the optimum is.
+
+    Minimises what `fit_sgd` minimises, the mean cross-entropy plus ``l2 / 2 * ||W||**2``, and stops
+    when the objective is above a lower bound on its optimum by at most `tol` times itself.
+
+    Parameters
+    ----------
+    X : array_like, (N, D)
+        Samples in rows. float32 and float64 are read where they lie, in any strides, never
+        copied or changed; other real types are converted once.
+    y : array_like, (N,) or (N, K)
+        Labels, strings or whole numbers (any that `classes` lists); or soft targets, rows of
+        finite weights of at least 0.
+    classes, sample_weight, class_weight, label_smoothing, l2, standardize, feature_names
+        As in `fit_sgd`. With ``l2=0`` there may be no optimum, and there is no proof.
+    fit_intercept : bool
+        False keeps the biases at zero; features are then not centred.
+    tol : float
+        The relative gap to stop at: ``(objective - lower bound) / objective``.
+    max_passes : float
+        Stop after so many passes over X; a last proof may add a few.
+    time_limit : float, optional
+        Stop after so many seconds; likewise.
+    init : SoftmaxModel, optional
+        To start from; with the same features and classes. Default: zeros.
+    dtype : float32 or float64, optional
+        Of the steps and of the model. Default: float32 for float32 and float16 X, else float64.
+        What is proved is computed in float64 either way, and so are steps that float32 is too
+        coarse for.
+    callback : callable, optional
+        Called as ``callback(progress)`` with a `FitProgress` after each step; a true result stops.
+    progress : bool or callable
+        True shows a bar (the extra ``fastsoftmax[cli]``). A callable is told of each step, as
+        ``progress(step, objective, gap)``; this gap is an estimate.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type, shape or range; if X holds a value that is not finite
+        (the text names the cell) or, with `standardize`, a column whose variance is beyond float64
+        or whose standard deviation is beyond what weights in `dtype` can make up for.
+    TrainingInterrupted
+        A KeyboardInterrupt that carries the result so far.
+
+    Notes
+    -----
+    L-BFGS on centred features, its first matrix the inverse of the Gram matrix or of the Hessian:
+    docs/optimum.md. The bound is that of docs/math.md, "A certificate". The same bits come out for
+    any number of threads.
+
+    Examples
+    --------
+    >>> import fastsoftmax
+    >>> result = fastsoftmax.fit([[-2.0], [-1.0], [1.0], [2.0]], ["no", "no", "yes", "yes"])
+    >>> result.converged, result.gap <= 1e-4
+    (True, True)
+    >>> result.model.predict([[-3.0], [3.0]])
+    array(['no', 'yes'], dtype='<U3')
+    """
+    setup = prepare(
+        X,
+        y,
+        classes=classes,
+        sample_weight=sample_weight,
+        class_weight=class_weight,
+        label_smoothing=label_smoothing,
+        standardize=standardize,
+        fit_intercept=fit_intercept,
+        tol=tol,
+        max_passes=max_passes,
+        time_limit=time_limit,
+        init=init,
+        dtype=dtype,
+        feature_names=feature_names,
+        callback=callback,
+    )
+    with solving(progress, setup.limits.tol) as tell:
+        setup.limits.progress = tell
+        solve: Solve | None = None
+        try:
+            solve = setup.solve(penalty(l2, setup.samples.total_weight, setup.dtype))
+            return solve.run()
+        except KeyboardInterrupt as interrupt:
+            if solve is None or not solve.has_begun:
+                raise
+            raise TrainingInterrupted(solve.result()) from interrupt
+
+
+@dataclass
+class Setup:
+    """Checked arguments, and what solutions for all penalties share."""
+
+    samples: data.Samples
+    names: Array
+    feature_names: tuple[str, ...] | None
+    dtype: np.dtype[Any]
+    scaling: Scaling
+    moments: Moments
+    label_smoothing: float
+    intercept: bool
+    limits: Limits
+    first: tuple[Array, Array]  # W, b to start from
+    gram: Gram = field(default_factory=Gram)
+
+    def solve(self, l2: float, start: Array | None = None) -> Solve:
+        """The solution for a penalty, yet to be run, from parameters or from the first weights."""
+        objective = Objective(
+            normalised(self.samples),
+            len(self.names),
+            self.scaling,
+            self.moments,
+            l2=l2,
+            label_smoothing=self.label_smoothing,
+            intercept=self.intercept,
+        )
+        if start is None:
+            start = objective.from_model(*self.first)
+            start = start - start.mean(axis=0)  # what all classes share is only penalised
+        return Solve(
+            objective,
+            Factors(objective, self.gram),
+            start,
+            self.dtype,
+            self.limits,
+            self.make_model,
+        )
+
+    def make_model(self, W: Array, b: Array) -> SoftmaxModel:
+        return SoftmaxModel(W, b, self.names, self.feature_names)
+
+
+def prepare(
+    X: Any,
+    y: Any,
+    *,
+    classes: Any,
+    sample_weight: Any,
+    class_weight: Any,
+    label_smoothing: Any,
+    standardize: Any,
+    fit_intercept: Any,
+    tol: Any,
+    max_passes: Any,
+    time_limit: Any,
+    init: Any,
+    dtype: Any,
+    feature_names: Any,
+    callback: Any,
+) -> Setup:
+    """The arguments of `fit`, checked."""
+    if classes is None and init is not None:
+        classes = data.model(init).classes
+    samples, names, compute_dtype = data.samples(X, y, classes, sample_weight, class_weight, dtype)
+    n_features = samples.X.shape[1]
+    intercept = check.flag(fit_intercept, "fit_intercept")
+    limits = Limits(
+        check.number(tol, "tol", 0),
+        check.number(max_passes, "max_passes", 0),
+        math.inf if time_limit is None else check.number(time_limit, "time_limit", 0),
+        callback,
+    )
+    standardize = check.flag(standardize, "standardize")
+    scaling, spread = coordinates(samples, compute_dtype, standardize, intercept)
+    return Setup(
+        samples,
+        names,
+        check.feature_names(feature_names, n_features),
+        compute_dtype,
+        scaling,
+        spread,
+        check.number(label_smoothing, "label_smoothing", 0, 1),
+        intercept,
+        limits,
+        data.starting_weights(init, names, n_features),
+    )
+
+
+def normalised(samples: data.Samples) -> data.Samples:
+    """The same rows, their weights in units that fit float32."""
+    weight, unit = check.scaled_weight(samples.weight)
+    return samples._replace(weight=weight, total_weight=samples.total_weight / unit)
+
+
+def coordinates(
+    samples: data.Samples, dtype: np.dtype[Any], standardize: bool, intercept: bool
+) -> tuple[Scaling, Moments]:
+    """How features are centred and scaled, and their moments.
+
+    Without `standardize` they are centred all the same, which moves the biases alone.
+    """
+    spread = moments(samples.X, samples.weight)
+    if standardize:
+        raise_if_out_of_scale(spread, samples.X, samples.weight, dtype)
+        scaling = standard_scaling(spread, samples.X.dtype)
+    else:
+        centre = spread.mean.astype(samples.X.dtype).astype(np.float64)
+        scaling = Scaling(centre, np.ones_like(centre))
+    if not intercept:
+        scaling = scaling._replace(centre=np.zeros_like(scaling.centre))
+    return scaling, spread

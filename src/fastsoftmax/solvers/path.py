@@ -1,0 +1,143 @@
+"""The optima for many penalties, each from the last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax import functional
+from fastsoftmax import validation as check
+from fastsoftmax.functional.linear import weighted_predict
+from fastsoftmax.model import SoftmaxModel
+from fastsoftmax.solvers.fit import Setup, prepare
+from fastsoftmax.solvers.result import FitProgress, FitResult, PathResult
+from fastsoftmax.solvers.solve import Solve
+from fastsoftmax.training import data
+from fastsoftmax.training.progress import Solving, solving
+from fastsoftmax.training.result import TrainingInterrupted
+from fastsoftmax.training.sgd import penalty
+
+
+def fit_path(
+    X: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    l2s: npt.ArrayLike,
+    validation_data: Any = None,
+    classes: npt.ArrayLike | None = None,
+    sample_weight: npt.ArrayLike | None = None,
+    class_weight: Any = None,
+    label_smoothing: float = 0.0,
+    standardize: bool = True,
+    fit_intercept: bool = True,
+    tol: float = 1e-4,
+    max_passes: float = 1000,
+    time_limit: float | None = None,
+    init: SoftmaxModel | None = None,
+    dtype: npt.DTypeLike | None = None,
+    feature_names: Sequence[str] | None = None,
+    callback: Callable[[FitProgress], Any] | None = None,
+    progress: bool | Solving = False,
+) -> PathResult:
+    """Solve for several penalties, the strongest first, each from the optimum of the last.
+
+    The moments and the Gram matrix of X are computed once.
+
+    Parameters
+    ----------
+    X, y, and what is not listed here
+        As in `fit`; the limits are those of each penalty, and a callback that stops one stops all.
+    l2s : array_like, (P,)
+        The penalties, at least one, in any order.
+    validation_data : (X, y) or (X, y, sample_weight), optional
+        To measure the loss and the accuracy of each model on.
+
+    Returns
+    -------
+    PathResult
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fit`.
+    TrainingInterrupted
+        A KeyboardInterrupt that carries the PathResult of the penalties done.
+
+    Examples
+    --------
+    >>> import fastsoftmax
+    >>> X, y = [[-2.0], [-1.0], [1.0], [2.0]], ["no", "no", "yes", "yes"]
+    >>> path = fastsoftmax.fit_path(X, y, l2s=[0.01, 1.0])
+    >>> path.l2s
+    (1.0, 0.01)
+    >>> path.results[0].objective > path.results[1].objective
+    True
+    """
+    setup = prepare(
+        X,
+        y,
+        classes=classes,
+        sample_weight=sample_weight,
+        class_weight=class_weight,
+        label_smoothing=label_smoothing,
+        standardize=standardize,
+        fit_intercept=fit_intercept,
+        tol=tol,
+        max_passes=max_passes,
+        time_limit=time_limit,
+        init=init,
+        dtype=dtype,
+        feature_names=feature_names,
+        callback=callback,
+    )
+    penalties = _penalties(l2s, setup)
+    held_out = None
+    if validation_data is not None:
+        n_features = setup.samples.X.shape[1]
+        held_out = data.validation(validation_data, n_features, setup.names, setup.dtype)
+    results: list[FitResult] = []
+    scores: list[tuple[float, float]] = []
+    solve: Solve | None = None
+    try:
+        with solving(progress, setup.limits.tol) as tell:
+            setup.limits.progress = tell
+            for l2 in penalties:
+                solve = setup.solve(l2, None if solve is None else solve.parameters)
+                result = solve.run()
+                if held_out is not None:
+                    scores.append(_score(result.model, held_out))
+                results.append(result)
+                if result.stopped == "callback":
+                    break
+    except KeyboardInterrupt as interrupt:
+        raise TrainingInterrupted(_gathered(penalties, results, scores)) from interrupt
+    return _gathered(penalties, results, scores)
+
+
+def _penalties(l2s: Any, setup: Setup) -> list[float]:
+    """The penalties, checked, strongest first."""
+    array = check.real_array(l2s, "l2s")
+    if array.ndim != 1 or not array.size:
+        raise ValueError(f"l2s must have shape (n_penalties,), at least one, got {array.shape}")
+    numbers = [check.number(value, f"l2s[{i}]", 0) for i, value in enumerate(array.tolist())]
+    return sorted((penalty(l2, 1.0, setup.dtype) for l2 in numbers), reverse=True)
+
+
+def _score(model: SoftmaxModel, held_out: data.Validation) -> tuple[float, float]:
+    """(loss, accuracy) on held-out rows."""
+    X, targets, weight = held_out
+    loss = functional.loss(X, targets, model.W, model.b, sample_weight=weight)
+    predicted = weighted_predict(X, model.W, model.b, weight)
+    right = predicted == (targets if targets.ndim == 1 else targets.argmax(axis=1))
+    return float(loss), float(np.average(right, weights=weight))
+
+
+def _gathered(
+    penalties: list[float], results: list[FitResult], scores: list[tuple[float, float]]
+) -> PathResult:
+    done = len(results)  # a score may be one ahead
+    losses, accuracies = zip(*scores[:done], strict=True) if scores[:done] else ((), ())
+    return PathResult(tuple(penalties[:done]), tuple(results), losses, accuracies)
