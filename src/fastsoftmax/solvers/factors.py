@@ -2,8 +2,8 @@
 
 The first steps go by one number, the next ones by the Gram matrix of the features (one factor for
 all classes: Böhning 1992), then, where it is not too large, by the Hessian itself, computed anew
-now and then. Each is made when the passes since the last have cost as much as it will, so that what
-is spent on one that proves useless is no more than what was spent anyway.
+now and then. Each is made when the passes since the last have cost half of what it will: what was
+spent is the best guess at what is still to come, and with it few passes are.
 """
 
 from __future__ import annotations
@@ -26,9 +26,16 @@ _MOST_NUMBERS = 2**22
 
 # What a row of a pass costs beyond its multiply-adds, and what the operations of passes and
 # elimination cost, in operations of the products of features. Measured: docs/performance.md.
-_ROW_COST = 5000.0
-_PASS_COST = 3.0
-_ELIMINATION_COST = 3.0
+_ROW_COST = 3000.0
+_PASS_COST = 0.75
+_WIDE_PASS = 1.6  # in float64; products are in float32
+_ELIMINATION_COST = 2.0
+
+# A matrix is made when the passes since the last have cost this share of it, at first as if so many
+# had been taken already. Of 1, 0.5 and 0.25, 0.5 was the best or next to it on texture, gas_drift,
+# covtype_kaggle15k and letter.
+_PATIENCE = 0.5
+_CREDIT = 10.0
 
 # What is added to the diagonal, in shares of it, until elimination finds positive pivots.
 _RIDGES = (1e-7, 1e-5, 1e-3, 1e-1)
@@ -79,62 +86,71 @@ class Factors:
         self._has_hessian = self._hessian_size**2 <= _MOST_NUMBERS and n_classes > 1
         self._has_gram = size**2 <= _MOST_NUMBERS
         self._at_gram = False
-        self._passes = 0.0  # at the last change
+        # what scales the steps need not be exact
+        self._narrow = np.float64 if objective.scaling.on_load(np.dtype(np.float32)) else np.float32
+        self._passes = -_CREDIT  # at the last change
         bend = 0.5 * float((objective.scaling.scale**2 * objective.moments.spread).sum())
         bend = bend / objective.moments.weight + 0.5 + objective.l2
         self.now: Factor | Number = Number(1 / bend)
 
     def _cost(self, n: int, n_rows: int) -> float:
-        return n_rows * float(n) ** 2 + _ELIMINATION_COST * 2 * float(n) ** 3
+        """What must have been spent on passes before a matrix is made."""
+        cost = n_rows * float(n) ** 2 + _ELIMINATION_COST * 2 * float(n) ** 3
+        return _PATIENCE * cost
 
     def renewed(self, parameters: Array, dtype: Any) -> bool:
         """Whether a new factor was due and is in use from now on."""
         objective = self._objective
         spent = (objective.n_passes - self._passes) * self._pass
+        spent *= _WIDE_PASS if dtype == np.float64 else 1.0
         n_rows = len(objective.samples.X)
         if not self._at_gram and self._has_gram:
             cost = self._cost(self._gram_size, n_rows if self.gram.matrix is None else 0)
             if spent < cost:
                 return False
-            self.now, self._at_gram = self._of_gram(dtype), True
+            self.now, self._at_gram = self._of_gram(), True
         elif self._has_hessian and spent >= self._cost(
-            (objective.n_classes + 1) * self._gram_size, n_rows
+            objective.n_classes * self._gram_size, n_rows
         ):
-            self.now = self._of_hessian(parameters, dtype)
+            self.now = self._of_hessian(parameters)
         else:
             return False
         self._passes = objective.n_passes
         return True
 
-    def _of_gram(self, dtype: Any) -> Factor:
+    def _of_gram(self) -> Factor:
         """With the Hessian of equal probabilities, on weights that sum to zero over the classes."""
         objective = self._objective
         if self.gram.matrix is None:
             matrix = np.zeros((self._gram_size, self._gram_size))
             for rows in objective.slabs():
-                P = np.empty((rows.stop - rows.start, 0), dtype)
+                P = np.empty((rows.stop - rows.start, 0), self._narrow)
                 objective.add_products(rows, P, matrix, objective.n_features)
             self.gram.matrix = matrix
         return self._inverse(self.gram.matrix[None] / objective.n_classes)
 
-    def _of_hessian(self, parameters: Array, dtype: Any) -> Factor:
+    def _of_hessian(self, parameters: Array) -> Factor:
+        """The products of all classes but the last: its blocks make rows sum to zero."""
         objective = self._objective
         n_classes, size = objective.shape
-        n = (n_classes + 1) * size
+        n = n_classes * size
         products = np.zeros((n, n))
         for rows in objective.slabs():
-            P = objective.probabilities(parameters, rows, dtype)
+            P = objective.probabilities(parameters, rows, self._narrow)
+            P = np.ascontiguousarray(P[:, :-1])
             objective.add_products(rows, P, products, objective.n_features)
-        blocks = products.reshape(n_classes + 1, size, n_classes + 1, size)
-        H = -blocks[:-1, :, :-1]
-        every = np.arange(n_classes)
-        of_class = blocks[:-1, :, -1]  # (K, D + 1, D + 1)
+        H = products.reshape(n_classes, size, n_classes, size)
+        of_class = H[:-1, :, -1].copy()  # (K - 1, D + 1, D + 1): under weights p, of all rows
+        H *= -1
+        every = np.arange(n_classes - 1)
         H[every, :, every] += of_class
+        H[-1, :, :-1] = -H[:-1, :, :-1].sum(axis=0)
+        H[:, :, -1] = -H[:, :, :-1].sum(axis=2)
         # what all classes share moves no probability: it gets a curvature like the others'
-        shared = np.einsum("kdd->d", of_class) / n_classes**2
+        shared = np.einsum("kdkd->d", H) / n_classes**2
         features = np.arange(size)
         H[:, features, :, features] += shared[:, None, None]
-        return self._inverse(H.reshape(1, n - size, n - size))
+        return self._inverse(H.reshape(1, n, n))
 
     def _inverse(self, H: Array) -> Factor:
         """Of a matrix (1, n, n), for each class or the parameters of all, with the penalty."""

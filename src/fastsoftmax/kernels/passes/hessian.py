@@ -40,8 +40,14 @@ def panels_of_class(n_features: int) -> int:
 
 @jit_also
 def classes_of_panel(n_features: int) -> int:
-    """Classes whose features share a panel."""
-    return max(PANEL // n_features, 1)
+    """Classes whose features share a panel: as many as fill whole tiles best."""
+    best, wasted = 1, 1.0
+    for together in range(1, PANEL // n_features + 1):
+        columns = padded(together * n_features, 4)
+        waste = 1 - together * n_features / columns
+        if together * n_features > PANEL // 2 and waste <= wasted:
+            best, wasted = together, waste
+    return best
 
 
 class Panel(NamedTuple):
@@ -145,12 +151,14 @@ def add_products(
     U_T = np.empty((U.shape[1], ROW_BLOCK), P.dtype)
     total = np.zeros((height, width), P.dtype)
     rows_of_U = np.arange(ROW_BLOCK) * (U.shape[1] * size) + address_of(U)
-    rows_of_V = np.arange(ROW_BLOCK) * (V.shape[1] * size) + address_of(V)
+    place_of_V = address_of(U) if i == j else address_of(V)
+    rows_of_V = np.arange(ROW_BLOCK) * (V.shape[1] * size) + place_of_V
     lanes = VECTOR_BYTES // size
     for first in range(0, weight.size, ROW_BLOCK):
         count = min(ROW_BLOCK, weight.size - first)
         load_panel(X, first, count, weight, P, centre, scale, left)
-        load_panel(X, first, count, weight, P, centre, scale, right)
+        if i != j:
+            load_panel(X, first, count, weight, P, centre, scale, right)
         for r in range(0, ROW_BLOCK, lanes):
             rows, place = address_of(rows_of_U) + r * 8, address_of(U_T) + r * size
             transpose_rows(P, rows, 0, lanes, height, place, ROW_BLOCK * size)
@@ -163,6 +171,7 @@ def add_products(
             width,
             address_of(total),
             width * size,
+            i == j,
         )
     for a in range(height):
         row = (left.first_class + a // left.n_features) * n_features
@@ -170,8 +179,9 @@ def add_products(
         for b in range(right.n_classes * right.n_features):
             column = (right.first_class + b // right.n_features) * n_features
             column += right.first_feature + b % right.n_features
-            H[row, column] += total[a, b]
-            if i != j:
+            if i != j or b <= a:
+                H[row, column] += total[a, b]
+            if i != j or b < a:
                 H[column, row] += total[a, b]
     U_T[0, 0] = U[0, 0] + V[0, 0]
 

@@ -77,6 +77,7 @@ def eliminate(slab: int, A: Array, first: int, n: int, T: Array) -> None:
         A.shape[1],
         address_of(A) + start * A.shape[1] * size,
         A.shape[1] * size,
+        False,
     )
     factors[0, 0] = rows[0]
 
@@ -126,6 +127,7 @@ def multiply_slab(slab: int, A: Array, n: int, R: Array, out: Array) -> None:
             total.shape[1],
             address_of(total),
             total.shape[1] * size,
+            False,
         )
     for k in range(n_rows):
         for c in range(start, min(stop, n)):

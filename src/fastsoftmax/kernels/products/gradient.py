@@ -75,17 +75,27 @@ def add_gradient(
 
 @jit_borrowing
 def add_product(
-    item: Array, A: int, rows: int, n_terms: int, height: int, width: int, C: int, C_stride: int
+    item: Array,
+    A: int,
+    rows: int,
+    n_terms: int,
+    height: int,
+    width: int,
+    C: int,
+    C_stride: int,
+    lower: bool,
 ) -> None:
     """C (height, width) += A B, for A (height, ROW_BLOCK), of whose columns n_terms count.
 
     All are addresses, `rows` of a table of those of B's rows; C's are `C_stride` bytes apart, and
-    `width` is a number of whole tiles.
+    `width` is a number of whole tiles. With `lower`, tiles above the diagonal are left as they are.
     """
     size = item_bytes(item)
     for d in range(0, width, tile_width(item)):
         for t in range(class_tiles(height)):
             k = first_class(t, height)
+            if lower and first_class(t + 1, height) <= d:
+                continue
             multiply_add(
                 item,
                 first_class(t + 1, height) - k,

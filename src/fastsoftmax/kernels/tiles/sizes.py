@@ -52,7 +52,7 @@ SLAB_TILES = 16
 
 
 # Features, of one class or of several, that a block of a Hessian is wide and high.
-PANEL = 128
+PANEL = 192
 
 # Directions along which SGD's steps are shortened: texture, gas_drift, a common factor and rows of
 # outliers came within half a point of the optimum's accuracy with 4 (docs/training.md).
