@@ -199,6 +199,30 @@ def test_frames(flowers, library):
     assert model.n_iter_ == 101
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8", ">f4"])
+def test_arrays_that_are_not_checked_again_are_checked_by_us(flowers, dtype):
+    X, y = flowers[0].astype(dtype), np.unique(flowers[1], return_inverse=True)[1]
+    model = SoftmaxClassifier(random_state=0).fit(X, y)
+    for good in (X, np.full_like(X, np.finfo(dtype).max / 3)):  # whose sum overflows
+        assert np.isin(model.predict(good), y).all()
+    bad = X.copy()
+    bad[3, 1] = np.nan
+    wrong = {
+        "contains NaN": (bad, y),
+        "features": (X[:, :3], y),
+        "2D": (X[0], y),
+        "0 sample": (X[:0], y[:0]),
+        "inconsistent numbers": (X, y[1:]),
+        "1d array": (X, np.c_[y, y]),
+        "Unknown label type|not one of the classes": (X, y + 0.5),
+    }
+    for text, (X_wrong, y_wrong) in wrong.items():
+        for method in (model.fit, model.partial_fit):
+            if (method, text) != (model.fit, "features"):
+                with pytest.raises(ValueError, match=text):
+                    method(X_wrong, y_wrong)
+
+
 @pytest.mark.parametrize(
     "classes",
     [["a", "b", "c"], [3, -1, 7], [5.0, 2.0, 1.0], np.array(["x", "yy", "zzz"], object)],

@@ -12,6 +12,7 @@ from fastsoftmax import reference
 from fastsoftmax.kernels.tiles.sizes import sgd_slab_width
 from fastsoftmax.training import optimizer
 from fastsoftmax.training.optimizer import Optimizer
+from fastsoftmax.training.sgd import orders
 
 N = 130
 PLAIN = {"learning_rate": 0.1, "l2": 0.0, "momentum": 0.0, "standardize": False}
@@ -190,6 +191,15 @@ def test_steps_of_the_automatic_rate_are_shortened_where_it_is_steep(
     np.testing.assert_allclose(result.model.b, b, rtol=0, atol=1e-8)
     np.testing.assert_allclose(result.history["loss"], losses, rtol=1e-8)
     assert np.abs(plain.model.W / scale - W / scale).max() > 0.1
+
+
+@pytest.mark.parametrize("n_rows", [1, 1000, 1001])
+def test_orders_drawn_together_are_those_drawn_one_by_one(n_rows):
+    random, alone = np.random.default_rng(5), np.random.default_rng(5)
+    for count in (1, 3, 1):
+        expected = [alone.permutation(n_rows) for _ in range(count)]
+        np.testing.assert_array_equal(orders(n_rows, count, random), expected)
+    np.testing.assert_array_equal(orders(n_rows, 2, None), [np.arange(n_rows)] * 2)
 
 
 # how a batch is cut: (N, D, K), rows of a batch, tasks by slabs of features (0: by rows)

@@ -61,7 +61,7 @@ class SoftmaxModel:
         classes = class_array(self.classes, "classes")
         if classes.shape != b.shape:
             raise ValueError(f"classes must have shape {b.shape}, got {classes.shape}")
-        if len(np.unique(classes)) < len(classes):
+        if len(set(classes.tolist())) < len(classes):
             raise ValueError("classes must all be different")
         names = check.feature_names(self.feature_names, len(W))
         for field, array in (("W", W), ("b", b), ("classes", classes)):

@@ -165,7 +165,7 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         epochs: Any = "auto"
         if not automatic:
             epochs = check.integer(self.max_iter, "max_iter", 1, MAX_EPOCHS)
-        X, y = validate_data(self, X, y, dtype=_DTYPES, reset=not goes_on)
+        X, y = self._validated(X, y, reset=not goes_on)
         check_classification_targets(y)
         classes = _two_or_more(np.unique(y))
         if goes_on and not np.array_equal(classes, self.classes_):
@@ -244,7 +244,7 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             )
         first = not hasattr(self, "model_")
         _check_partial_fit_first_call(self, classes)
-        X, y = validate_data(self, X, y, dtype=_DTYPES, reset=first)
+        X, y = self._validated(X, y, reset=first)
         classes = _two_or_more(self.classes_)
         weight = self._weights(X, y, classes, sample_weight, self.class_weight)
         stream, options = copy.copy(getattr(self, "_stream", None)), self._options()
@@ -308,9 +308,17 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         """A function of logits, of checked samples and the model."""
         check_is_fitted(self, "model_")
         check.raise_if_masked(X=X)
-        X = validate_data(self, X, dtype=_DTYPES, reset=False)
+        X = self._validated(X, reset=False)
         result: Array = getattr(functional, function)(X, self.model_.W, self.model_.b)
         return result
+
+    def _validated(self, X: Any, y: Any = "no_validation", *, reset: bool) -> Any:
+        """X, or X and y, as scikit-learn checks them.
+
+        Of what it would take as it is, only the columns are left to check: 13 us instead of 90.
+        """
+        plain = check.is_finite_matrix(X) and (isinstance(y, str) or _is_plain(y, len(X)))
+        return validate_data(self, X, y, dtype=_DTYPES, reset=reset, skip_check_array=plain)
 
     def _weights(
         self, X: Array, y: Array, classes: Array, sample_weight: Any, class_weight: Any
@@ -362,6 +370,10 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         n_classes = len(self.classes_)
         W, b = np.zeros((self.n_features_in_, n_classes), dtype), np.zeros(n_classes, dtype)
         return SoftmaxModel(W, b, self.classes_, getattr(self, "feature_names_in_", None))
+
+
+def _is_plain(y: Any, n_rows: int) -> bool:
+    return type(y) is np.ndarray and y.shape == (n_rows,) and y.dtype.kind in "biuU"
 
 
 def _two_or_more(classes: Array) -> Array:

@@ -62,6 +62,17 @@ def real_array(value: Any, name: str) -> Array:
     return array
 
 
+def is_finite_matrix(value: Any) -> bool:
+    """Whether `value` is an array (N, D) of finite numbers that is computed with as it is.
+
+    False also where their sum is not finite.
+    """
+    if type(value) is not np.ndarray or value.ndim != 2 or value.dtype not in _COMPUTE_DTYPES:
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        return value.size > 0 and math.isfinite(np.add.reduce(value, axis=None))
+
+
 def raise_if_masked(**values: Any) -> None:
     """No value is an array of which entries are masked: NumPy would take what lies below."""
     for name, value in values.items():

@@ -7,6 +7,7 @@ these, so that they may be long in all others (docs/math.md, "Steep directions")
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -97,21 +98,24 @@ def curvature(
     a /= a.sum()
     U = np.zeros((n_read, padded(max(n_features, 1), 8)))
     scaling.apply(X[sample], U[:, :n_features])
-    directions, single = no_directions(n_features), _half_mean_square(U, a) + 0.5
-    if not single < 1e150:  # its square, below, would overflow
-        return Curvature(single, single), directions
+    directions = no_directions(n_features)
+    square = float((a * np.einsum("nd,nd->n", U, U)).sum())
+    if not square < 1e150:  # its square, below, would overflow
+        return Curvature(0.5 * (square + 1), 0.5 * (square + 1)), directions
     Q, values = _leading(U, a, DIRECTIONS + 1 if shorten else 1)
-    largest = float(values[0])
+    mean = np.einsum("n,nd->d", a, U)
+    largest, mean_square = float(values[0]), float(np.einsum("d,d->", mean, mean))
     if shorten and largest > 0:
         directions = _steep(Q[:, :n_features], values, l2)
         largest = min(largest, directions.level)
-        _shorten(U, directions)
+        # of rows whose plain steps are the shortened ones: along q_j by the root of 1 - shrink_j
+        along = np.einsum("jd,d->j", Q[:DIRECTIONS], mean)
+        square -= float((directions.shrink * values[:DIRECTIONS]).sum())
+        mean_square = max(mean_square - float((directions.shrink * along**2).sum()), 0)
     bias = directions.bias_step
-    single = _half_mean_square(U, a) + 0.5 * bias
-    mean = np.einsum("n,nd->d", a, U)
-    coupling = bias * float(np.einsum("d,d->", mean, mean))
-    whole = 0.25 * (largest + bias + np.sqrt((largest - bias) ** 2 + 4 * coupling))
-    return Curvature(min(float(whole), single), single), directions
+    single = 0.5 * (square + bias)
+    whole = 0.25 * (largest + bias + math.sqrt((largest - bias) ** 2 + 4 * bias * mean_square))
+    return Curvature(min(whole, single), single), directions
 
 
 def _steep(Q: Array, values: Array, l2: float) -> Directions:
@@ -125,19 +129,6 @@ def _steep(Q: Array, values: Array, l2: float) -> Directions:
     shrink = np.zeros(DIRECTIONS)
     shrink[:n] = 1 - level / np.maximum(values[:n], level)
     return Directions(np.where(shrink[:, None] > 0, Q[:DIRECTIONS], 0), shrink, level)
-
-
-def _half_mean_square(U: Array, a: Array) -> float:
-    return 0.5 * float((a * np.einsum("nd,nd->n", U, U)).sum())
-
-
-def _shorten(U: Array, directions: Directions) -> None:
-    """Rows whose plain steps are the shortened ones of U: by the root of 1 - shrink."""
-    n_features = directions.Q.shape[1]
-    for q, shrink in zip(directions.Q, directions.shrink, strict=True):
-        if shrink > 0:
-            along = np.einsum("nd,d->n", U[:, :n_features], q) * (1 - np.sqrt(1 - shrink))
-            U[:, :n_features] -= np.multiply.outer(along, q)
 
 
 def _leading(U: Array, a: Array, n: int) -> tuple[Array, Array]:

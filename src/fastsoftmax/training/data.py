@@ -108,7 +108,7 @@ def raise_if_continuous(labels: Array) -> None:
 def class_list(classes: Any) -> Array:
     """Names of classes (K,), all different."""
     array = class_array(classes, "classes")
-    if len(array) == 0 or len(np.unique(array)) < len(array):
+    if len(array) == 0 or len(set(array.tolist())) < len(array):
         raise ValueError("classes must name at least one class, all different")
     return array
 

@@ -47,7 +47,7 @@ class Training:
     optimizer: Optimizer
     projections: Array  # of the rows of `samples` on the optimizer's directions
     make_model: Callable[[Array, Array], SoftmaxModel]  # from W, b in the units of X
-    order: Callable[[], Array]  # of an epoch's rows
+    orders: Callable[[int], Array]  # of the rows in each of so many epochs
     epochs: int
     rate: float
     backs_off: bool
@@ -101,9 +101,7 @@ class Training:
         if watched or self._drawn or count < 2:
             return 0
         started, before = time.perf_counter(), self._state()
-        orders = np.empty((count, len(self.samples.X)), np.int64)
-        for order in orders:
-            order[:] = self.order()
+        orders = self.orders(count)
         rates = self.rate * self._factors(epoch, count)
         shares = self._shares(epoch, count)
         try:
@@ -151,7 +149,7 @@ class Training:
 
     def _attempts(self, epoch: int, before: tuple[list[Array], int]) -> tuple[float, float]:
         """`_epoch`, from the state `before` it."""
-        order = self._drawn.popleft() if self._drawn else self.order()
+        order = self._drawn.popleft() if self._drawn else self.orders(1)[0]
         factors = self._factors(epoch, 1)
         limit = self._last_loss() + _RISE * self._equal_loss()
         for attempt in range(_MAX_BACK_OFFS):

@@ -106,7 +106,7 @@ class Optimizer:
             partial_loss=np.zeros(n_partials),
         )
         self._zeros = np.broadcast_to(np.zeros(DIRECTIONS, dtype), (1, DIRECTIONS))
-        self._set_frame(scaling, directions)
+        self._set_frame(scaling, directions, self._centres_in_weights(scaling))
         self.parameters = W, b
 
     @property
@@ -121,11 +121,12 @@ class Optimizer:
 
     def use(self, scaling: Scaling) -> None:
         """Go on with other scales and no directions; model and velocity stay, in the units of X."""
-        if self._in_weights and self._centres_in_weights(scaling):
+        in_weights = self._centres_in_weights(scaling)
+        if self._in_weights and in_weights:
             self._recentre(scaling)
             return
         parameters, velocity = self.parameters, self.velocity
-        self._set_frame(scaling, None)
+        self._set_frame(scaling, None, in_weights)
         self.parameters, self.velocity = parameters, velocity
 
     def _recentre(self, scaling: Scaling) -> None:
@@ -136,25 +137,26 @@ class Optimizer:
         state.velocity_c[:] = velocity_b + np.einsum("d,dk->k", after, V)
         state.c[:] = state.b + np.einsum("d,dk->k", after, unpacked(state.W, *shape))
         state.along[:] = state.velocity_along[:] = 0
-        self._set_frame(scaling, None)
+        self._set_frame(scaling, None, True)
 
     def _centres_in_weights(self, scaling: Scaling) -> bool:
         return bool(scaling.centre.size) and not scaling.on_load(self.dtype)
 
-    def _set_frame(self, scaling: Scaling, directions: Directions | None) -> None:
+    def _set_frame(self, scaling: Scaling, directions: Directions | None, in_weights: bool) -> None:
         n_features, dtype = self._state.n_features, self.dtype
-        self.scaling = scaling
+        self.scaling, self._in_weights = scaling, in_weights
         self.directions = no_directions(n_features) if directions is None else directions
-        self._in_weights = self._centres_in_weights(scaling)
         along = np.zeros((1 + DIRECTIONS, packed_features(n_features)), dtype)
         squared_scale, mean = np.ones_like(along[0]), np.zeros_like(along[0])
-        along[1:, :n_features] = self.directions.Q
+        if directions is not None:
+            along[1:, :n_features] = directions.Q
         if self._in_weights:
             centre, scale = scaling
             mean[:n_features] = centre
             squared_scale[:n_features] = scale**2
             along[0, :n_features] = scale**2 * centre
-            along[1:, :n_features] *= scale
+            if directions is not None:
+                along[1:, :n_features] *= scale
         self._frame = Frame(
             along,
             squared_scale,

@@ -35,6 +35,10 @@ _AUTO_EPOCHS = 30
 _AUTO_STEPS = 1500
 _MOST_AUTO_EPOCHS = 100
 
+# Up to so many, the rows of several epochs are shuffled in one call: a call for each took 204 us
+# instead of 83 for 100 epochs of 100 rows, but for more rows it takes less.
+_FEW_ROWS = 1000
+
 
 def fit_sgd(
     X: npt.ArrayLike,
@@ -227,7 +231,7 @@ def fit_sgd(
                 optimizer,
                 directions.project(samples.X, scaling, compute_dtype),
                 make_model,
-                order=lambda: generator.permutation(n_rows) if shuffle else np.arange(n_rows),
+                orders=lambda count: orders(n_rows, count, generator if shuffle else None),
                 epochs=epochs,
                 rate=rate,
                 backs_off=backs_off,
@@ -243,6 +247,18 @@ def fit_sgd(
         if training is None:
             raise
         raise TrainingInterrupted(training.result()) from interrupt
+
+
+def orders(n_rows: int, count: int, generator: np.random.Generator | None) -> Array:
+    """The order of the rows in each of so many epochs (count, N), as they lie for None.
+
+    The same ones whether they are drawn together or one by one.
+    """
+    if generator is None or (count > 1 and n_rows <= _FEW_ROWS):
+        rows = np.tile(np.arange(n_rows), (count, 1))
+        return rows if generator is None else generator.permuted(rows, axis=1, out=rows)
+    drawn = [generator.permutation(n_rows) for _ in range(count)]
+    return drawn[0][None] if count == 1 else np.array(drawn)
 
 
 def even_batches(n_rows: int, at_most: int) -> int:
