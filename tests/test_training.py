@@ -413,6 +413,7 @@ def test_the_cut_into_calls_does_not_change_a_bit(problem, monkeypatch, batch_si
         (1e9, 1, None),
         (1e9, 1e18, None),
         (1e9, 1e18, lambda epoch: None),  # who wants to see each epoch
+        (1e9, 1, lambda epoch: None),
     ):
         monkeypatch.setattr(optimizer, "_SECONDS_PER_CALL", seconds)
         monkeypatch.setattr(optimizer, "_FIRST_CALL_FLOPS", flops)
@@ -425,6 +426,8 @@ def test_the_cut_into_calls_does_not_change_a_bit(problem, monkeypatch, batch_si
     assert 2 < results[1].history["calls"] < 2 * batches
     assert results[2].history["calls"] == 1
     assert results[3].history["calls"] == 2
+    # twice as long each, and from one epoch to the next no shorter
+    assert results[4].history["calls"] == batches.bit_length() + 1
     for result in results[1:]:
         assert_same_bits(result, results[0])
 

@@ -83,6 +83,7 @@ class Optimizer:
             self._kernel, self._room_for = sgd_steps_by_chunk, scratch_for
             self._cut = sgd_chunk_rows(*sizes)
             self._n_tasks = n_partials = n_gradients = ceil_div(batch_size, self._cut)
+        self._per_call = ceil_div(int(_FIRST_CALL_FLOPS), int(self.flops) + 1)  # batches, at first
         self._pace: dict[bool, float] = {}  # batches a second, in parallel and not
         self._calls = 0
         lanes = VECTOR_BYTES // dtype.itemsize
@@ -266,7 +267,6 @@ class Optimizer:
         epoch_rows = len(order) // epochs
         n_batches = epochs * ceil_div(epoch_rows, self.batch_size)
         losses = np.full(n_batches, np.nan)
-        per_call = ceil_div(int(_FIRST_CALL_FLOPS), int(self.flops) + 1)
         on_load = no_scaling() if self._in_weights else self.scaling
         centre, scale = on_load.like(X)
         batches = Batches(
@@ -288,7 +288,7 @@ class Optimizer:
             frame = frame._replace(projections=check.as_rows(projections))
         done = 0
         while done < n_batches:
-            part = slice(done, min(done + per_call, n_batches))
+            part = slice(done, min(done + self._per_call, n_batches))
             batches = batches._replace(first=done)
             steps = Steps(
                 rates[part],
@@ -305,7 +305,7 @@ class Optimizer:
             pace = (part.stop - part.start) / (time.perf_counter() - started)
             # a busy neighbour can only slow a call down, so that the faster of the last ones counts
             self._pace[parallel] = max(pace, 0.8 * self._pace.get(parallel, 0))
-            per_call = min(max(int(pace * _SECONDS_PER_CALL), 1), 2 * per_call)
+            self._per_call = min(max(int(pace * _SECONDS_PER_CALL), 1), 2 * self._per_call)
             done = part.stop
             if not np.isfinite(losses[done - 1]):
                 break
