@@ -5,49 +5,50 @@ from __future__ import annotations
 import threading
 
 import numpy as np
-import pytest
 
 import fastsoftmax as fs
 
 EIGHT_THREADS = """
-import random, sys, threading
+import random, threading
 from every_call import bits, every_call, serial_bits
 import fastsoftmax as fs
 from fastsoftmax import layers
 
-cold = sys.argv[1] == "cold"  # the layer and the loops too are first met by eight threads at once
-expected = None if cold else serial_bits()
-barrier = threading.Barrier(8)
-results, errors = [], []
+
+def results_of_eight_threads():
+    barrier = threading.Barrier(8)
+    results, errors = [], []
+
+    def work(seed):
+        try:
+            calls = list(every_call().items())
+            barrier.wait()
+            for turn in range(6):
+                random.Random(10 * seed + turn).shuffle(calls)
+                results.extend((name, bits(call())) for name, call in calls)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors, errors
+    return results
 
 
-def work(seed):
-    try:
-        calls = list(every_call().items())
-        barrier.wait()
-        for turn in range(6):
-            random.Random(10 * seed + turn).shuffle(calls)
-            results.extend((name, bits(call())) for name, call in calls)
-    except BaseException as error:
-        errors.append(error)
-
-
-threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-assert not errors, errors
-expected = expected or serial_bits()
-assert len(results) == 8 * 6 * len(expected)
-assert all(result == expected[name] for name, result in results)
+cold = results_of_eight_threads()  # the layer and the loops too are first met by eight at once
+expected = serial_bits()
+for results in (cold, results_of_eight_threads()):
+    assert len(results) == 8 * 6 * len(expected)
+    assert all(result == expected[name] for name, result in results)
 print(layers.chosen())
 """
 
 
-@pytest.mark.parametrize("start", ["cold", "warm"])
-def test_eight_threads_call_every_function(run_program, layer, start):
-    assert run_program(EIGHT_THREADS, start, **layer).strip() == layer["NUMBA_THREADING_LAYER"]
+def test_eight_threads_call_every_function(run_program, layer):
+    assert run_program(EIGHT_THREADS, **layer).strip() == layer["NUMBA_THREADING_LAYER"]
 
 
 def test_every_public_function_is_called(run_program):
@@ -62,7 +63,22 @@ import threading
 import numpy as np
 from every_call import all_bits, serial_bits
 from somebody_else import count
+from fastsoftmax import threads
+from fastsoftmax.kernels.compile.parallel import in_parallel
 
+
+def fail(run):
+    raise RuntimeError
+
+
+for _ in range(3):
+    try:
+        threads.launch(fail)
+    except RuntimeError:
+        pass
+seen = []
+threads.launch(lambda run: seen.append(run == in_parallel()))
+assert seen == [True]
 stop = threading.Event()
 
 
@@ -86,7 +102,7 @@ print("right")
 """
 
 
-def test_another_librarys_parallel_kernels_may_run_at_the_same_time(run_program, layer):
+def test_a_kernel_may_fail_and_another_librarys_run_at_the_same_time(run_program, layer):
     assert run_program(OTHER_USERS, **layer) == "right\n"
 
 
@@ -208,29 +224,6 @@ print(turns)
 
 def test_kernels_release_the_gil(run_program):
     assert int(run_program(GIL, NUMBA_NUM_THREADS=1)) > 20  # held for a kernel, it would be about 5
-
-
-def test_a_failing_kernel_leaves_the_layer(run_program, layer):
-    program = """
-from every_call import all_bits, serial_bits
-from fastsoftmax import threads
-
-def fail(run):
-    raise RuntimeError
-
-for _ in range(3):
-    try:
-        threads.launch(fail)
-    except RuntimeError:
-        pass
-from fastsoftmax.kernels.compile.parallel import in_parallel
-seen = []
-threads.launch(lambda run: seen.append(run == in_parallel()))
-assert seen == [True]
-assert all_bits() == serial_bits()
-print("right")
-"""
-    assert run_program(program, **layer) == "right\n"
 
 
 def test_threads_of_one_process_share_no_results():
