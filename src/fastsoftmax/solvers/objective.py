@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastsoftmax import functional
 from fastsoftmax import validation as check
 from fastsoftmax.functional.linear import Problem, evaluate, problem, weighted_proba
 from fastsoftmax.kernels.passes.hessian import products_of_features
@@ -117,15 +116,13 @@ class Objective:
         return self._problems[dtype]._replace(W=W, b=b)
 
     def of_model(self, W: Array, b: Array) -> float:
-        """The objective of a model as it is rounded, computed in float64; half a pass."""
-        self.n_passes += 0.5
-        samples = self.samples
-        W, b = W.astype(np.float64), b.astype(np.float64)
-        weight, smoothing = samples.weight, self._label_smoothing
-        loss = functional.loss(
-            samples.X, samples.targets, W, b, sample_weight=weight, label_smoothing=smoothing
-        )
-        return float(loss) + self.penalty(self.from_model(W, b))
+        """The objective of a model as it is rounded, computed in float64."""
+        parameters = self.from_model(W, b)
+        p = self._problem_at(parameters, np.float64)
+        p = p._replace(W=W.astype(np.float64), b=b.astype(np.float64))
+        self.n_passes += 1
+        loss = evaluate(p, np.empty(W.shape), np.empty(b.shape))
+        return loss + self.penalty(parameters)
 
     def change_of_logits(self, step: Array) -> float:
         """The most by which a step moves a logit of some rows, spread over all."""

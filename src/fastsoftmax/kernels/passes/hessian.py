@@ -150,9 +150,10 @@ def add_products(
     width = padded(right.n_classes * right.n_features, size)
     U_T = np.empty((U.shape[1], ROW_BLOCK), P.dtype)
     total = np.zeros((height, width), P.dtype)
-    rows_of_U = np.arange(ROW_BLOCK) * (U.shape[1] * size) + address_of(U)
-    place_of_V = address_of(U) if i == j else address_of(V)
-    rows_of_V = np.arange(ROW_BLOCK) * (V.shape[1] * size) + place_of_V
+    rows_of_U, rows_of_V = np.empty(ROW_BLOCK, np.int64), np.empty(ROW_BLOCK, np.int64)
+    for r in range(ROW_BLOCK):
+        rows_of_U[r] = row_address(U, r)
+        rows_of_V[r] = row_address(U if i == j else V, r)
     lanes = VECTOR_BYTES // size
     for first in range(0, weight.size, ROW_BLOCK):
         count = min(ROW_BLOCK, weight.size - first)

@@ -16,7 +16,7 @@ from fastsoftmax.kernels.tiles.packing import padded
 from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK, ceil_div
 from fastsoftmax.kernels.vectors.memory import Array, item_bytes
 from fastsoftmax.kernels.vectors.simd import address_of
-from fastsoftmax.kernels.vectors.spans import add_multiple, clear
+from fastsoftmax.kernels.vectors.spans import add_multiple, clear, copy_multiple
 
 # Columns of the matrix that one task multiplies, and rows of it that one task eliminates.
 _SLAB = ROW_BLOCK
@@ -67,7 +67,9 @@ def eliminate(slab: int, A: Array, first: int, n: int, T: Array) -> None:
         if not first <= r < first + n:
             for s in range(n):
                 factors[r - start, s] = -A[r, first + s]
-    rows = np.arange(ROW_BLOCK) * (T.shape[1] * size) + address_of(T)
+    rows = np.empty(ROW_BLOCK, np.int64)
+    for s in range(n):
+        rows[s] = address_of(T) + s * T.shape[1] * size
     add_product(
         A,
         address_of(factors),
@@ -87,7 +89,7 @@ def invert(run: int, A: Array, n: int) -> bool:
     """A (n, n padded to whole tiles) becomes its inverse; False where a pivot is not positive."""
     T = np.zeros((ROW_BLOCK, A.shape[1]), A.dtype)
     block = np.zeros((ROW_BLOCK, ROW_BLOCK), A.dtype)
-    slabs = ceil_div(A.shape[1], _SLAB)
+    slabs, bytes_ = ceil_div(A.shape[1], _SLAB), A.shape[1] * item_bytes(A)
     for first in range(0, n, ROW_BLOCK):
         count = min(ROW_BLOCK, n - first)
         if not invert_block(A, first, count, block):
@@ -98,7 +100,8 @@ def invert(run: int, A: Array, n: int) -> bool:
                 T[r, first + c] = block[r, c] + (1.0 if r == c else 0.0)
         for_each(run, ceil_div(n, _SLAB), eliminate, (A, first, count, T))
         for r in range(count):
-            A[first + r, :] = T[r]
+            source = address_of(T) + r * bytes_
+            copy_multiple(A, 1.0, source, address_of(A) + (first + r) * bytes_, bytes_)
             A[first + r, first + r] -= 1
     return True
 
