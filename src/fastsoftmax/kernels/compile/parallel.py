@@ -31,8 +31,9 @@ _TASK = (types.none, (types.intp, types.intp))  # (i, address of the arguments)
 def for_each(typing_context: Any, run: Any, n_tasks: Any, task: Any, arguments: Any) -> Any:
     """task(i, *arguments) for each i in [0, n_tasks), by the loop at address `run`.
 
-    `task` is a compiled function without result. A task that fails, as only one can that is out
-    of memory, makes the kernel raise MemoryError once the others are done.
+    `task` is a compiled function without result; there may be more among its arguments. A task that
+    fails, as only one can that is out of memory, makes the kernel raise MemoryError once the others
+    are done.
     """
     called = task.get_call_type(typing_context, (types.intp, *arguments.types), {})
 
@@ -43,9 +44,8 @@ def for_each(typing_context: Any, run: Any, n_tasks: Any, task: Any, arguments: 
         )
         failed = builder.gep(place, [ir.Constant(ir.IntType(32), i) for i in (0, 0)])
         builder.store(ir.Constant(_WORD, 0), failed)
-        builder.store(
-            arguments_, builder.gep(place, [ir.Constant(ir.IntType(32), i) for i in (0, 1)])
-        )
+        stored = _without_addresses(context, builder, arguments, arguments_)
+        builder.store(stored, builder.gep(place, [ir.Constant(ir.IntType(32), i) for i in (0, 1)]))
         address = _emit_task(context, builder, task, called, place.type)
         loop = ir.FunctionType(ir.VoidType(), [_WORD] * 3).as_pointer()
         words = [builder.ptrtoint(pointer, _WORD) for pointer in (address, place)]
@@ -55,6 +55,18 @@ def for_each(typing_context: Any, run: Any, n_tasks: Any, task: Any, arguments: 
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, task, arguments), codegen
+
+
+def _without_addresses(context: Any, builder: Any, kind: Any, arguments: Any) -> Any:
+    """The arguments, without what Numba holds for functions among them, whose types say it all.
+
+    That is the address of a Python object, with which no kernel can be kept on disk.
+    """
+    values = [
+        context.get_dummy_value() if isinstance(one, types.Dispatcher) else value
+        for one, value in zip(kind.types, cgutils.unpack_tuple(builder, arguments), strict=True)
+    ]
+    return context.make_tuple(builder, kind, values)
 
 
 def _emit_task(context: Any, builder: Any, task: Any, called: Any, place: Any) -> ir.Function:

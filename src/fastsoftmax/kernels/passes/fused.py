@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastsoftmax.kernels.compile.jit import jit, jit_callable
+from fastsoftmax.kernels.compile.jit import jit, jit_borrowing, jit_callable
 from fastsoftmax.kernels.compile.parallel import for_each
 from fastsoftmax.kernels.products.block import (
     add_row_sums,
@@ -27,14 +27,13 @@ from fastsoftmax.kernels.products.block import (
     leave_out,
     lies_ready,
     load_weights_and_targets,
-    logits_of_block,
     residuals,
     rows_scratch,
     rows_table,
     targets_scratch,
     weighted_sum,
 )
-from fastsoftmax.kernels.products.gradient import add_gradient, tail_size
+from fastsoftmax.kernels.products.gradient import Gradient, add_gradient, tail_size
 from fastsoftmax.kernels.products.logits import logits, transposed_scratch
 from fastsoftmax.kernels.rows import row
 from fastsoftmax.kernels.rows.targets import weight_of
@@ -59,7 +58,10 @@ from fastsoftmax.kernels.vectors.memory import (
     CACHE_LINE,
     Array,
     Rows,
+    Strided,
+    Table,
     item_bytes,
+    keep_alive,
     load_item,
     load_rows,
     skip_columns,
@@ -141,44 +143,76 @@ def is_finite(overflows: Array, grad_b: Array) -> bool:
     return total == 0 and none_of(overflows)
 
 
+class Block(NamedTuple):
+    """Room for a block of rows."""
+
+    rows: Array  # from `rows_table`
+    loaded: Array  # from `rows_scratch`
+    X_T: Array  # from `transposed_scratch`
+    weights: Array  # (ROW_BLOCK,), float64
+    losses: Array  # (ROW_BLOCK,)
+    targets: Array  # from `targets_scratch`
+
+
+@jit
+def block_for(problem: Problem) -> Block:
+    """Room for a block of the problem's rows."""
+    b, n_features = problem.b, problem.n_features
+    return Block(
+        rows_table(),
+        rows_scratch(problem.X, n_features, b),
+        transposed_scratch(n_features, b),
+        np.empty(ROW_BLOCK, np.float64),
+        np.empty(ROW_BLOCK, b.dtype),
+        targets_scratch(problem.targets, b.size, b),
+    )
+
+
+@jit_borrowing
+def logits_from(
+    first: int, n_rows: int, n_next: int, problem: Problem, block: Block, Z_T: Array
+) -> bool:
+    """Z_T (K, ROW_BLOCK) of rows first..., whose weights and targets are loaded.
+
+    Meanwhile n_next rows of the next block are asked for. Returns whether all logits are finite.
+    """
+    load_weights_and_targets(
+        problem.sample_weight, problem.targets, first, n_rows, block.weights, block.targets
+    )
+    find_rows(problem.X, first, n_rows, block.loaded, block.rows)
+    leave_out(block.weights, problem.zeros, block.rows)
+    logits(
+        block.rows,
+        n_rows,
+        problem.n_features,
+        problem.W_tiles,
+        problem.b,
+        block.X_T,
+        Z_T,
+        n_next,
+    )
+    return all_finite(Z_T)
+
+
 @jit
 def chunk_gradient(c: int, problem: Problem, partials: Partials) -> None:
     """The sums over chunk c."""
-    X, targets, sample_weight, n_rows, _, n_features, W_tiles, b, label_smoothing, zeros = problem
-    n_classes = b.size
-    scratch = rows_scratch(X, n_features, b)
-    X_T = transposed_scratch(n_features, b)
-    rows = rows_table()
+    b, n_features, n_classes = problem.b, problem.n_features, problem.b.size
+    block = block_for(problem)
     Z_T = np.empty((n_classes, ROW_BLOCK), b.dtype)
     tail = np.empty(tail_size(n_classes, item_bytes(b)), b.dtype)
-    G_T = partials.G_T[c]
+    G = Gradient(address_of(partials.G_T[c]), n_features, n_classes)
     half = ROW_BLOCK // 2  # of the next block, which logits ask for; the gradient asks for the rest
-    weights = np.empty(ROW_BLOCK, np.float64)
-    losses = np.empty(ROW_BLOCK, b.dtype)
-    block_targets = targets_scratch(targets, n_classes, b)
-    size = chunk_rows(n_rows)
-    stop = min((c + 1) * size, n_rows)
+    size = chunk_rows(problem.n_rows)
+    stop = min((c + 1) * size, problem.n_rows)
     for first in range(c * size, stop, ROW_BLOCK):
         count = min(ROW_BLOCK, stop - first)
-        load_weights_and_targets(sample_weight, targets, first, count, weights, block_targets)
-        find_rows(X, first, count, scratch, rows)
-        leave_out(weights, zeros, rows)
-        logits(rows, count, n_features, W_tiles, b, X_T, Z_T, half)
-        partials.overflows[c] |= not all_finite(Z_T)
-        residuals(Z_T, block_targets, weights, label_smoothing, losses)
-        partials.loss[c] += weighted_sum(losses[:count], weights)
-        add_gradient(
-            b,
-            address_of(rows),
-            count,
-            n_features,
-            n_classes,
-            address_of(Z_T),
-            address_of(tail),
-            address_of(G_T),
-            rows[ROW_BLOCK + half],
-            CACHE_LINE,
-        )
+        partials.overflows[c] |= not logits_from(first, count, half, problem, block, Z_T)
+        residuals(Z_T, block.targets, block.weights, problem.label_smoothing, block.losses)
+        partials.loss[c] += weighted_sum(block.losses[:count], block.weights)
+        rows = Table(address_of(block.rows), 0, count)
+        ahead = Strided(block.rows[ROW_BLOCK + half], CACHE_LINE)
+        add_gradient(b, rows, address_of(Z_T), G, address_of(tail), ahead)
         add_row_sums(Z_T, partials.g_b[c])
 
 
@@ -207,23 +241,13 @@ def loss_and_gradient_by_chunk(
 @jit
 def block_gradient(i: int, start: int, problem: Problem, Z_T: Array, partials: Partials) -> None:
     """The residuals Z_T[i] (K, ROW_BLOCK) of block i after row `start`, and their sums."""
-    X, targets, sample_weight, n_rows, _, n_features, W_tiles, b, label_smoothing, zeros = problem
-    n_classes = b.size
+    block = block_for(problem)
     first = start + i * ROW_BLOCK
-    count = min(ROW_BLOCK, n_rows - first)
-    weights = np.empty(ROW_BLOCK, np.float64)
-    losses = np.empty(ROW_BLOCK, b.dtype)
-    block_targets = targets_scratch(targets, n_classes, b)
-    scratch, X_T = rows_scratch(X, n_features, b), transposed_scratch(n_features, b)
-    rows = rows_table()
-    load_weights_and_targets(sample_weight, targets, first, count, weights, block_targets)
-    find_rows(X, first, count, scratch, rows)
-    leave_out(weights, zeros, rows)
-    finite = logits_of_block(rows, count, n_features, W_tiles, b, X_T, Z_T[i])
-    partials.overflows[i] |= not finite
-    scratch[:] = 0  # keeps it alive up to here: an address alone would not
-    residuals(Z_T[i], block_targets, weights, label_smoothing, losses)
-    partials.loss[i] += weighted_sum(losses[:count], weights)
+    count = min(ROW_BLOCK, problem.n_rows - first)
+    partials.overflows[i] |= not logits_from(first, count, ROW_BLOCK, problem, block, Z_T[i])
+    keep_alive(block.loaded)
+    residuals(Z_T[i], block.targets, block.weights, problem.label_smoothing, block.losses)
+    partials.loss[i] += weighted_sum(block.losses[:count], block.weights)
     add_row_sums(Z_T[i], partials.g_b[i])
 
 
@@ -241,32 +265,26 @@ def add_slab(slab: int, problem: Problem, start: int, n_rows: int, Z_T: Array, G
     d = slab // class_slabs * width
     in_place = lies_ready(X, G_T) and d + width <= n_features
     columns = np.zeros((0 if in_place else n_rows, width), G_T.dtype)
-    address, stride = address_of(columns), TILE_BYTES
+    source = Strided(address_of(columns), TILE_BYTES)
     if in_place:
-        address, stride = X.address + start * X.row_stride + d * size, X.row_stride
+        source = Strided(X.address + start * X.row_stride + d * size, X.row_stride)
     else:
         load_rows(skip_columns(X, d), start, columns[:, : min(width, n_features - d)])
-    rows = np.arange(n_rows) * stride + address
+    rows = np.arange(n_rows) * source.stride + source.address
     for r in range(n_rows):
         if weight_of(problem.sample_weight, start + r) == 0:
             rows[r] = address_of(problem.zeros)
+    B = Table(address_of(rows), 0, n_rows)
     first_tile = slab % class_slabs * SLAB_TILES
     for t in range(first_tile, min(first_tile + SLAB_TILES, n_tiles)):
         k = first_class(t, n_classes)
-        multiply_add(
-            G_T[0],  # one-dimensional, as elsewhere: no second version of the tile
-            first_class(t + 1, n_classes) - k,
-            address_of(Z_T) + k * ROW_BLOCK * size,
-            n_classes * ROW_BLOCK * size,
-            0,
-            address_of(rows),
-            address_of(G_T) + (k * G_T.shape[1] + d) * size,
-            G_T.shape[1] * size,
-            n_rows,
-            address,
-            0,
-        )
-    columns[:, 0] = 0  # keeps the scratch alive up to here: an address alone would not
+        A = Strided(address_of(Z_T) + k * ROW_BLOCK * size, n_classes * ROW_BLOCK * size)
+        C = Strided(address_of(G_T) + (k * G_T.shape[1] + d) * size, G_T.shape[1] * size)
+        height = first_class(t + 1, n_classes) - k
+        # G_T[0] is one-dimensional, as elsewhere: no second version of the tile
+        multiply_add(G_T[0], height, A, B, C, Strided(source.address, 0))
+    keep_alive(columns)
+    keep_alive(rows)
 
 
 @jit_callable
@@ -327,29 +345,19 @@ def combine(
 @jit
 def chunk_losses(c: int, problem: Problem, row_loss: Array, overflows: Array) -> None:
     """row_loss[n] = weight * J for the rows of chunk c."""
-    X, targets, sample_weight, n_rows, _, n_features, W_tiles, b, label_smoothing, zeros = problem
-    n_classes = b.size
-    scratch = rows_scratch(X, n_features, b)
-    X_T = transposed_scratch(n_features, b)
-    rows = rows_table()
-    Z_T = np.empty((n_classes, ROW_BLOCK), b.dtype)
-    weights = np.empty(ROW_BLOCK, np.float64)
-    losses = np.empty(ROW_BLOCK, b.dtype)
-    block_targets = targets_scratch(targets, n_classes, b)
-    size = chunk_rows(n_rows)
-    stop = min((c + 1) * size, n_rows)
+    block = block_for(problem)
+    Z_T = np.empty((problem.b.size, ROW_BLOCK), problem.b.dtype)
+    size = chunk_rows(problem.n_rows)
+    stop = min((c + 1) * size, problem.n_rows)
     for first in range(c * size, stop, ROW_BLOCK):
         count = min(ROW_BLOCK, stop - first)
-        load_weights_and_targets(sample_weight, targets, first, count, weights, block_targets)
-        find_rows(X, first, count, scratch, rows)
-        leave_out(weights, zeros, rows)
-        overflows[c] |= not logits_of_block(rows, count, n_features, W_tiles, b, X_T, Z_T)
+        overflows[c] |= not logits_from(first, count, ROW_BLOCK, problem, block, Z_T)
         for g in range(groups(Z_T, count)):
-            t = lanes_of_targets(block_targets, g)
-            J = row.cross_entropy(lanes(Z_T, g), t, label_smoothing)
-            store(J, address_of(losses) + g * VECTOR_BYTES)
+            t = lanes_of_targets(block.targets, g)
+            J = row.cross_entropy(lanes(Z_T, g), t, problem.label_smoothing)
+            store(J, address_of(block.losses) + g * VECTOR_BYTES)
         for r in range(count):
-            row_loss[first + r] = weights[r] * np.float64(losses[r])
+            row_loss[first + r] = block.weights[r] * np.float64(block.losses[r])
 
 
 @jit_callable

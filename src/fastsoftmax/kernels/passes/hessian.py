@@ -21,9 +21,13 @@ from fastsoftmax.kernels.tiles.packing import padded
 from fastsoftmax.kernels.tiles.sizes import PANEL, ROW_BLOCK, ceil_div
 from fastsoftmax.kernels.tiles.transpose import transpose_rows
 from fastsoftmax.kernels.vectors.memory import (
+    ADDRESS_BYTES,
     Array,
     Rows,
+    Strided,
+    Table,
     item_bytes,
+    keep_alive,
     load_scaled_row,
     skip_columns,
 )
@@ -161,19 +165,12 @@ def add_products(
         if i != j:
             load_panel(X, first, count, weight, P, centre, scale, right)
         for r in range(0, ROW_BLOCK, lanes):
-            rows, place = address_of(rows_of_U) + r * 8, address_of(U_T) + r * size
-            transpose_rows(P, rows, 0, lanes, height, place, ROW_BLOCK * size)
-        add_product(
-            P,
-            address_of(U_T),
-            address_of(rows_of_V),
-            ROW_BLOCK,
-            height,
-            width,
-            address_of(total),
-            width * size,
-            i == j,
-        )
+            rows = Table(address_of(rows_of_U) + r * ADDRESS_BYTES, 0, lanes)
+            place = Strided(address_of(U_T) + r * size, ROW_BLOCK * size)
+            transpose_rows(P, rows, height, place)
+        B = Table(address_of(rows_of_V), 0, ROW_BLOCK)
+        C = Strided(address_of(total), width * size)
+        add_product(P, address_of(U_T), B, height, width, C, i == j)
     for a in range(height):
         row = (left.first_class + a // left.n_features) * n_features
         row += left.first_feature + a % left.n_features
@@ -184,7 +181,9 @@ def add_products(
                 H[row, column] += total[a, b]
             if i != j or b < a:
                 H[column, row] += total[a, b]
-    U_T[0, 0] = U[0, 0] + V[0, 0]
+    keep_alive(U)
+    keep_alive(V)
+    keep_alive(U_T)
 
 
 @jit_callable

@@ -14,7 +14,7 @@ from fastsoftmax.kernels.compile.parallel import for_each
 from fastsoftmax.kernels.products.gradient import add_product
 from fastsoftmax.kernels.tiles.packing import padded
 from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK, ceil_div
-from fastsoftmax.kernels.vectors.memory import Array, item_bytes
+from fastsoftmax.kernels.vectors.memory import Array, Strided, Table, item_bytes, keep_alive
 from fastsoftmax.kernels.vectors.simd import address_of
 from fastsoftmax.kernels.vectors.spans import add_multiple, clear, copy_multiple
 
@@ -70,18 +70,12 @@ def eliminate(slab: int, A: Array, first: int, n: int, T: Array) -> None:
     rows = np.empty(ROW_BLOCK, np.int64)
     for s in range(n):
         rows[s] = address_of(T) + s * T.shape[1] * size
-    add_product(
-        A,
-        address_of(factors),
-        address_of(rows),
-        n,
-        stop - start,
-        A.shape[1],
-        address_of(A) + start * A.shape[1] * size,
-        A.shape[1] * size,
-        False,
-    )
-    factors[0, 0] = rows[0]
+    row_bytes = A.shape[1] * size
+    B = Table(address_of(rows), 0, n)
+    C = Strided(address_of(A) + start * row_bytes, row_bytes)
+    add_product(A, address_of(factors), B, stop - start, A.shape[1], C, False)
+    keep_alive(factors)
+    keep_alive(rows)
 
 
 @jit_callable
@@ -121,21 +115,14 @@ def multiply_slab(slab: int, A: Array, n: int, R: Array, out: Array) -> None:
                 factors[k, s] = R[k, first + s]
         for s in range(count):
             rows[s] = address_of(A) + ((first + s) * A.shape[1] + start) * size
-        add_product(
-            A,
-            address_of(factors),
-            address_of(rows),
-            count,
-            n_rows,
-            total.shape[1],
-            address_of(total),
-            total.shape[1] * size,
-            False,
-        )
+        B = Table(address_of(rows), 0, count)
+        C = Strided(address_of(total), total.shape[1] * size)
+        add_product(A, address_of(factors), B, n_rows, total.shape[1], C, False)
     for k in range(n_rows):
         for c in range(start, min(stop, n)):
             out[k, c] = total[k, c - start]
-    factors[0, 0] = rows[0]
+    keep_alive(factors)
+    keep_alive(rows)
 
 
 @jit_callable

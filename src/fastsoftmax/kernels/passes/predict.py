@@ -11,27 +11,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastsoftmax.kernels.compile.jit import jit, jit_borrowing, jit_callable
+from fastsoftmax.kernels.compile.jit import jit, jit_borrowing, jit_callable, jit_inline
 from fastsoftmax.kernels.compile.parallel import for_each
 from fastsoftmax.kernels.passes.fused import none_of
 from fastsoftmax.kernels.products.block import (
     find_rows,
     groups,
-    int_lanes,
     lanes,
     logits_of_block,
     logits_scratch,
     rows_scratch,
     rows_table,
     store_block,
+    store_log_softmax,
+    store_softmax,
 )
 from fastsoftmax.kernels.products.logits import transposed_scratch
 from fastsoftmax.kernels.rows import row
 from fastsoftmax.kernels.rows.targets import may_be_absent, weight_of
 from fastsoftmax.kernels.tiles.packing import pack_weights
 from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK, chunk_rows, n_chunks
-from fastsoftmax.kernels.vectors.memory import Array, Rows, store_item
-from fastsoftmax.kernels.vectors.simd import address_of, store
+from fastsoftmax.kernels.vectors import simd
+from fastsoftmax.kernels.vectors.memory import Array, Rows, item_bytes, store_item
+from fastsoftmax.kernels.vectors.simd import address_of
 from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 
 
@@ -66,22 +68,6 @@ def prepared(given: Any) -> Problem:
     )
 
 
-@jit
-def workspace(problem: Problem) -> tuple[Array, Array, Array, Array]:
-    """Scratch for a block: table and room of its rows, their transpose, Z_T (K, ROW_BLOCK)."""
-    b, n_features = problem.b, problem.n_features
-    scratch = rows_scratch(problem.X, n_features, b)
-    X_T = transposed_scratch(n_features, b)
-    return rows_table(), scratch, X_T, logits_scratch(b.size, b)
-
-
-@jit
-def rows_of_chunk(c: int, problem: Problem) -> tuple[int, int]:
-    """(first row, the row after the last)."""
-    size = chunk_rows(problem.n_rows)
-    return c * size, min((c + 1) * size, problem.n_rows)
-
-
 @jit_borrowing
 def load_logits(
     problem: Problem, first: int, n_rows: int, rows: Array, scratch: Array, X_T: Array, Z_T: Array
@@ -96,88 +82,61 @@ def load_logits(
 
 
 @jit
-def decision_function_of_chunk(c: int, problem: Problem, out: Rows, overflows: Array) -> None:
-    """The rows of chunk c."""
-    rows, scratch, X_T, Z_T = workspace(problem)
-    start, stop = rows_of_chunk(c, problem)
-    for first in range(start, stop, ROW_BLOCK):
+def predict_chunk(c: int, problem: Problem, out: Rows, overflows: Array, finish: Any) -> None:
+    """The rows of chunk c; `finish` makes the answer of a block of logits."""
+    b, n_features = problem.b, problem.n_features
+    rows, scratch = rows_table(), rows_scratch(problem.X, n_features, b)
+    X_T, Z_T = transposed_scratch(n_features, b), logits_scratch(b.size, b)
+    size = chunk_rows(problem.n_rows)
+    stop = min((c + 1) * size, problem.n_rows)
+    for first in range(c * size, stop, ROW_BLOCK):
         count = min(ROW_BLOCK, stop - first)
         overflows[c] |= not load_logits(problem, first, count, rows, scratch, X_T, Z_T)
-        store_block(Z_T, first, count, out)
+        finish(Z_T, first, count, out)
+
+
+@jit_inline
+def predict_all(run: int, given: Any, out: Any, finish: Any) -> bool:
+    """Every chunk of rows; whether all logits are finite.
+
+    Numba compiles a chunk for each `finish`, as it would for as many copies of this code.
+    """
+    problem, rows = prepared(given), Rows(out[0], out[1], out[2], out[3])
+    overflows = np.zeros(n_chunks(problem.n_rows), np.bool_)
+    for_each(run, overflows.size, predict_chunk, (problem, rows, overflows, finish))
+    return none_of(overflows)
 
 
 @jit_callable
 def decision_function(run: int, given: Any, out: Any) -> bool:
     """out (N, K) = X W + b."""
-    problem, rows = prepared(given), Rows(out[0], out[1], out[2], out[3])
-    overflows = np.zeros(n_chunks(problem.n_rows), np.bool_)
-    for_each(run, overflows.size, decision_function_of_chunk, (problem, rows, overflows))
-    return none_of(overflows)
-
-
-@jit
-def predict_proba_of_chunk(c: int, problem: Problem, out: Rows, overflows: Array) -> None:
-    """The rows of chunk c."""
-    rows, scratch, X_T, Z_T = workspace(problem)
-    start, stop = rows_of_chunk(c, problem)
-    for first in range(start, stop, ROW_BLOCK):
-        count = min(ROW_BLOCK, stop - first)
-        overflows[c] |= not load_logits(problem, first, count, rows, scratch, X_T, Z_T)
-        for g in range(groups(Z_T, count)):
-            row.softmax(lanes(Z_T, g), lanes(Z_T, g))
-        store_block(Z_T, first, count, out)
+    return predict_all(run, given, out, store_block)
 
 
 @jit_callable
 def predict_proba(run: int, given: Any, out: Any) -> bool:
     """out (N, K) = softmax of each row of X W + b."""
-    problem, rows = prepared(given), Rows(out[0], out[1], out[2], out[3])
-    overflows = np.zeros(n_chunks(problem.n_rows), np.bool_)
-    for_each(run, overflows.size, predict_proba_of_chunk, (problem, rows, overflows))
-    return none_of(overflows)
-
-
-@jit
-def predict_log_proba_of_chunk(c: int, problem: Problem, out: Rows, overflows: Array) -> None:
-    """The rows of chunk c."""
-    rows, scratch, X_T, Z_T = workspace(problem)
-    start, stop = rows_of_chunk(c, problem)
-    for first in range(start, stop, ROW_BLOCK):
-        count = min(ROW_BLOCK, stop - first)
-        overflows[c] |= not load_logits(problem, first, count, rows, scratch, X_T, Z_T)
-        for g in range(groups(Z_T, count)):
-            row.log_softmax(lanes(Z_T, g), lanes(Z_T, g))
-        store_block(Z_T, first, count, out)
+    return predict_all(run, given, out, store_softmax)
 
 
 @jit_callable
 def predict_log_proba(run: int, given: Any, out: Any) -> bool:
     """out (N, K) = log-softmax of each row of X W + b."""
-    problem, rows = prepared(given), Rows(out[0], out[1], out[2], out[3])
-    overflows = np.zeros(n_chunks(problem.n_rows), np.bool_)
-    for_each(run, overflows.size, predict_log_proba_of_chunk, (problem, rows, overflows))
-    return none_of(overflows)
+    return predict_all(run, given, out, store_log_softmax)
 
 
-@jit
-def predict_of_chunk(c: int, problem: Problem, out: Rows, overflows: Array) -> None:
-    """The rows of chunk c."""
-    rows, scratch, X_T, Z_T = workspace(problem)
-    best = int_lanes(problem.b)
-    start, stop = rows_of_chunk(c, problem)
-    for first in range(start, stop, ROW_BLOCK):
-        count = min(ROW_BLOCK, stop - first)
-        overflows[c] |= not load_logits(problem, first, count, rows, scratch, X_T, Z_T)
-        for g in range(groups(Z_T, count)):
-            store(row.argmax(lanes(Z_T, g)), address_of(best) + g * VECTOR_BYTES)
-        for r in range(count):
-            store_item(out.item, out.address + (first + r) * out.row_stride, best[r])
+@jit_borrowing
+def store_argmax(Z_T: Array, first: int, n_rows: int, out: Rows) -> None:
+    """out[first : first + n_rows] = the first class with the largest logit."""
+    per_group = VECTOR_BYTES // item_bytes(Z_T)
+    for g in range(groups(Z_T, n_rows)):
+        best, start = row.argmax(lanes(Z_T, g)), g * per_group
+        for r in range(start, min(start + per_group, n_rows)):
+            place = out.address + (first + r) * out.row_stride
+            store_item(out.item, place, simd.extract(best, r - start))
 
 
 @jit_callable
 def predict(run: int, given: Any, out: Any) -> bool:
     """out (N, 1) = the first class with the largest logit."""
-    problem, rows = prepared(given), Rows(out[0], out[1], out[2], out[3])
-    overflows = np.zeros(n_chunks(problem.n_rows), np.bool_)
-    for_each(run, overflows.size, predict_of_chunk, (problem, rows, overflows))
-    return none_of(overflows)
+    return predict_all(run, given, out, store_argmax)

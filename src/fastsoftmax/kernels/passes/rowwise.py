@@ -7,11 +7,11 @@ Each chunk or row owns its part of every output; `out` may be Z itself.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastsoftmax.kernels.compile.jit import jit, jit_callable
+from fastsoftmax.kernels.compile.jit import jit, jit_borrowing, jit_callable
 from fastsoftmax.kernels.compile.parallel import for_each
 from fastsoftmax.kernels.products.block import (
     groups,
@@ -23,6 +23,8 @@ from fastsoftmax.kernels.products.block import (
     logits_scratch,
     residuals,
     store_block,
+    store_log_softmax,
+    store_softmax,
     targets_scratch,
 )
 from fastsoftmax.kernels.rows import row
@@ -72,73 +74,45 @@ class Problem(NamedTuple):
 
 
 @jit
-def softmax_short_chunk(c: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
-    """The rows of chunk c."""
+def short_chunk(c: int, Z: Rows, n_rows: int, n_classes: int, out: Rows, finish: Any) -> None:
+    """The rows of chunk c; `finish` makes the result of a block of them.
+
+    Numba compiles it for each `finish`, as it would as many copies of this code.
+    """
     size = chunk_rows(n_rows)
     Z_T = logits_scratch(n_classes, Z.item)
     for first in range(c * size, min((c + 1) * size, n_rows), ROW_BLOCK):
         count = min(ROW_BLOCK, n_rows - first)
         load_block(Z, first, count, Z_T)
-        for g in range(groups(Z_T, count)):
-            row.softmax(lanes(Z_T, g), lanes(Z_T, g))
-        store_block(Z_T, first, count, out)
+        finish(Z_T, first, count, out)
 
 
 @jit_callable
 def softmax_short(run: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
     """out (N, K) = softmax of each row."""
-    for_each(run, n_chunks(n_rows), softmax_short_chunk, (Z, n_rows, n_classes, out))
-
-
-@jit
-def log_softmax_short_chunk(c: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
-    """The rows of chunk c."""
-    size = chunk_rows(n_rows)
-    Z_T = logits_scratch(n_classes, Z.item)
-    for first in range(c * size, min((c + 1) * size, n_rows), ROW_BLOCK):
-        count = min(ROW_BLOCK, n_rows - first)
-        load_block(Z, first, count, Z_T)
-        for g in range(groups(Z_T, count)):
-            row.log_softmax(lanes(Z_T, g), lanes(Z_T, g))
-        store_block(Z_T, first, count, out)
+    for_each(run, n_chunks(n_rows), short_chunk, (Z, n_rows, n_classes, out, store_softmax))
 
 
 @jit_callable
 def log_softmax_short(run: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
     """out (N, K) = log-softmax of each row."""
-    for_each(
-        run,
-        n_chunks(n_rows),
-        log_softmax_short_chunk,
-        (Z, n_rows, n_classes, out),
-    )
+    for_each(run, n_chunks(n_rows), short_chunk, (Z, n_rows, n_classes, out, store_log_softmax))
 
 
-@jit
-def log_sum_exp_short_chunk(c: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
-    """The rows of chunk c."""
-    size = chunk_rows(n_rows)
-    Z_T = logits_scratch(n_classes, Z.item)
-    result = np.empty(ROW_BLOCK, Z.item.dtype)
-    for first in range(c * size, min((c + 1) * size, n_rows), ROW_BLOCK):
-        count = min(ROW_BLOCK, n_rows - first)
-        load_block(Z, first, count, Z_T)
-        for g in range(groups(Z_T, count)):
-            lse = row.log_sum_exp(lanes(Z_T, g))
-            simd.store(lse, address_of(result) + g * VECTOR_BYTES)
-        for r in range(count):
-            store_item(out.item, out.address + (first + r) * out.row_stride, result[r])
+@jit_borrowing
+def store_log_sum_exp(Z_T: Array, first: int, n_rows: int, out: Rows) -> None:
+    """out[first : first + n_rows] = log-sum-exp of the rows of the block."""
+    for g in range(groups(Z_T, n_rows)):
+        lse = row.log_sum_exp(lanes(Z_T, g))
+        simd.store(lse, address_of(Z_T) + g * VECTOR_BYTES)  # its logits have been read
+    for r in range(n_rows):
+        store_item(out.item, out.address + (first + r) * out.row_stride, Z_T[0, r])
 
 
 @jit_callable
 def log_sum_exp_short(run: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
     """out (N, 1) = log-sum-exp of each row."""
-    for_each(
-        run,
-        n_chunks(n_rows),
-        log_sum_exp_short_chunk,
-        (Z, n_rows, n_classes, out),
-    )
+    for_each(run, n_chunks(n_rows), short_chunk, (Z, n_rows, n_classes, out, store_log_sum_exp))
 
 
 @jit
@@ -247,51 +221,54 @@ def n_parts(n_rows: int, n_classes: int) -> int:
 
 
 @jit
-def softmax_long_part(p: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
-    """The rows of part p."""
+def long_part(p: int, Z: Rows, n_rows: int, n_classes: int, out: Rows, finish: Any) -> None:
+    """The rows of part p; `finish` makes the result of one, as in `short_chunk`."""
     scratch = np.empty(n_classes, Z.item.dtype)
     size = part_rows(n_classes)
     for n in range(p * size, min((p + 1) * size, n_rows)):
-        row.softmax(whole_row(Z, n, scratch), result_row(out, n, scratch))
-        finish_row(out, n, scratch)
+        finish(whole_row(Z, n, scratch), n, out, scratch)
+
+
+@jit
+def finish_softmax(z: ClassPerLane, n: int, out: Rows, scratch: Array) -> None:
+    """Row n."""
+    row.softmax(z, result_row(out, n, scratch))
+    finish_row(out, n, scratch)
 
 
 @jit_callable
 def softmax_long(run: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
     """out (N, K) = softmax of each row."""
-    for_each(run, n_parts(n_rows, n_classes), softmax_long_part, (Z, n_rows, n_classes, out))
+    arguments = (Z, n_rows, n_classes, out, finish_softmax)
+    for_each(run, n_parts(n_rows, n_classes), long_part, arguments)
 
 
 @jit
-def log_softmax_long_part(p: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
-    """The rows of part p."""
-    scratch = np.empty(n_classes, Z.item.dtype)
-    size = part_rows(n_classes)
-    for n in range(p * size, min((p + 1) * size, n_rows)):
-        row.log_softmax(whole_row(Z, n, scratch), result_row(out, n, scratch))
-        finish_row(out, n, scratch)
+def finish_log_softmax(z: ClassPerLane, n: int, out: Rows, scratch: Array) -> None:
+    """Row n."""
+    row.log_softmax(z, result_row(out, n, scratch))
+    finish_row(out, n, scratch)
 
 
 @jit_callable
 def log_softmax_long(run: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
     """out (N, K) = log-softmax of each row."""
-    for_each(run, n_parts(n_rows, n_classes), log_softmax_long_part, (Z, n_rows, n_classes, out))
+    arguments = (Z, n_rows, n_classes, out, finish_log_softmax)
+    for_each(run, n_parts(n_rows, n_classes), long_part, arguments)
 
 
 @jit
-def log_sum_exp_long_part(p: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
-    """The rows of part p."""
-    scratch = np.empty(n_classes, Z.item.dtype)
-    size = part_rows(n_classes)
-    for n in range(p * size, min((p + 1) * size, n_rows)):
-        lse = row.log_sum_exp(whole_row(Z, n, scratch))
-        store_item(out.item, out.address + n * out.row_stride, simd.extract(lse, 0))
+def finish_log_sum_exp(z: ClassPerLane, n: int, out: Rows, scratch: Array) -> None:
+    """Row n."""
+    lse = simd.extract(row.log_sum_exp(z), 0)
+    store_item(out.item, out.address + n * out.row_stride, lse)
 
 
 @jit_callable
 def log_sum_exp_long(run: int, Z: Rows, n_rows: int, n_classes: int, out: Rows) -> None:
     """out (N, 1) = log-sum-exp of each row."""
-    for_each(run, n_parts(n_rows, n_classes), log_sum_exp_long_part, (Z, n_rows, n_classes, out))
+    arguments = (Z, n_rows, n_classes, out, finish_log_sum_exp)
+    for_each(run, n_parts(n_rows, n_classes), long_part, arguments)
 
 
 @jit

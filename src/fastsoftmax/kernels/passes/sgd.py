@@ -18,6 +18,7 @@ from fastsoftmax.kernels.compile.jit import jit_borrowing, jit_callable_borrowin
 from fastsoftmax.kernels.compile.parallel import for_each
 from fastsoftmax.kernels.passes.sgd_update import (
     Frame,
+    Run,
     State,
     Steps,
     add_projected_sums,
@@ -32,7 +33,7 @@ from fastsoftmax.kernels.products.block import (
     residuals,
     zero_row,
 )
-from fastsoftmax.kernels.products.gradient import add_gradient, tail_size
+from fastsoftmax.kernels.products.gradient import Gradient, add_gradient, tail_size
 from fastsoftmax.kernels.products.logits import logits, transposed_size
 from fastsoftmax.kernels.rows.targets import weight_of
 from fastsoftmax.kernels.tiles.packing import packed_row
@@ -42,6 +43,8 @@ from fastsoftmax.kernels.vectors.memory import (
     CACHE_LINE,
     Array,
     Rows,
+    Strided,
+    Table,
     item_bytes,
     load_row,
     load_scaled_row,
@@ -138,6 +141,72 @@ def batch_start(i: int, batches: Batches) -> int:
     return min(start, batches.order.size)
 
 
+class Part(NamedTuple):
+    """Rows of a batch: n of them, from place `first` of the order on."""
+
+    first: int
+    n: int  # 1 to ROW_BLOCK
+    ahead: int  # from where on in the order rows are asked for, which no hardware foresees
+    batch_rows: int
+
+
+@jit_inline
+def load_targets_of(
+    part: Part,
+    batches: Batches,
+    weight_scale: float,
+    projections: Rows,
+    weights: Array,
+    block_targets: Array,
+    Y_T: Array,
+) -> None:
+    """What the rows are to teach: their weights in the mean, targets, and projections if any."""
+    targets, order = batches.targets, batches.order
+    for r in range(part.n):
+        n = order[part.first + r]
+        load_targets(targets, r, n, block_targets)
+        weights[r] = weight_of(batches.sample_weight, n) * weight_scale / part.batch_rows
+        if projections.row_stride != 0:
+            load_projections(projections, n, r, Y_T)
+        if part.ahead + r < order.size:
+            ahead = order[part.ahead + r]
+            prefetch(targets.address + ahead * targets.row_stride)
+            prefetch(projections.address + ahead * projections.row_stride)
+    weights[part.n :] = 0
+
+
+@jit_inline
+def load_rows_of(part: Part, c: int, batches: Batches, state: State, scratch: Scratch) -> None:
+    """scratch.rows[c] = the addresses of the rows, of zeros for those without weight."""
+    X, order, centre, b = batches.X, batches.order, batches.centre, state.b
+    rows, weights = scratch.rows[c], scratch.weights[c]
+    row_bytes = state.n_features * item_bytes(b)
+    loaded = address_of(scratch.loaded) + c * ROW_BLOCK * row_bytes
+    for r in range(part.n):
+        n = order[part.first + r]
+        rows[r] = X.address + n * X.row_stride
+        if weights[r] == 0:
+            rows[r] = address_of(scratch.zeros)
+        elif scratch.loaded.size:
+            rows[r] = loaded + r * row_bytes
+            if centre.size:
+                load_scaled_row(X, n, centre, batches.scale, b, rows[r])
+            else:
+                load_row(X, n, state.n_features, b, rows[r])
+        if part.ahead + r < order.size:
+            prefetch_row(X, order[part.ahead + r], state.n_features)
+    rows[part.n :] = rows[part.n - 1]
+
+
+@jit_inline
+def add_losses(total: float, losses: Array, part: Part, batches: Batches) -> float:
+    """`total` and weight * J of the rows, one after another."""
+    for r in range(part.n):
+        weight = weight_of(batches.sample_weight, batches.order[part.first + r])
+        total += weight * np.float64(losses[r])
+    return total
+
+
 @jit_borrowing
 def chunk_gradient(
     c: int,
@@ -149,70 +218,31 @@ def chunk_gradient(
     scratch: Scratch,
 ) -> None:
     """The sums over chunk c of batch at[0]."""
-    X, targets, sample_weight, order = (
-        batches.X,
-        batches.targets,
-        batches.sample_weight,
-        batches.order,
-    )
-    centre, scale, size = batches.centre, batches.scale, batches.cut
     start, stop = batch_start(at[0], batches), batch_start(at[0] + 1, batches)
-    b, n_features, partial_loss = state.b, state.n_features, state.partial_loss
-    G_T, g = state.partial_G_T[c], state.partial_g[c]
-    Y_T, projected = scratch.Y_T[c], frame.projections.row_stride != 0
-    n_classes = b.size
-    X_T, Z_T, tail = scratch.X_T[c], scratch.Z_T[c], scratch.tail[c]
-    rows, weights, losses = scratch.rows[c], scratch.weights[c], scratch.losses[c]
-    loaded = address_of(scratch.loaded) + c * ROW_BLOCK * n_features * item_bytes(b)
-    block_targets = scratch.targets[c]
+    b, g, projections = state.b, state.partial_g[c], frame.projections
+    G_T, Z_T, rows, Y_T = state.partial_G_T[c], scratch.Z_T[c], scratch.rows[c], scratch.Y_T[c]
+    weights, losses, targets = scratch.weights[c], scratch.losses[c], scratch.targets[c]
+    G, tail = Gradient(address_of(G_T), state.n_features, b.size), address_of(scratch.tail[c])
     G_T[:] = 0
     g[:] = 0
     loss = 0.0
-    chunk_stop = min(start + (c + 1) * size, stop)
-    for first in range(start + c * size, chunk_stop, ROW_BLOCK):
-        count = min(ROW_BLOCK, chunk_stop - first)
-        # the rows wanted next lie anywhere, where no hardware looks ahead
-        ahead = first + ROW_BLOCK if first + ROW_BLOCK < chunk_stop else stop + c * size
-        for r in range(count):
-            n = order[first + r]
-            load_targets(targets, r, n, block_targets)
-            weights[r] = weight_of(sample_weight, n) * weight_scale / (stop - start)
-            rows[r] = X.address + n * X.row_stride
-            if weights[r] == 0:
-                rows[r] = address_of(scratch.zeros)
-            elif scratch.loaded.size:
-                rows[r] = loaded + r * n_features * item_bytes(b)
-                if centre.size:
-                    load_scaled_row(X, n, centre, scale, b, rows[r])
-                else:
-                    load_row(X, n, n_features, b, rows[r])
-            if projected:
-                load_projections(frame.projections, n, r, Y_T)
-            if ahead + r < order.size:
-                prefetch(targets.address + order[ahead + r] * targets.row_stride)
-                prefetch_row(X, order[ahead + r], n_features)
-        weights[count:] = 0
-        rows[count:] = rows[count - 1]
-        logits(rows, count, n_features, state.W, b, X_T, Z_T, 0)
-        residuals(Z_T, block_targets, weights, batches.label_smoothing, losses)
-        for r in range(count):
-            loss += weight_of(sample_weight, order[first + r]) * np.float64(losses[r])
-        add_gradient(
-            b,
-            address_of(rows),
-            count,
-            n_features,
-            n_classes,
-            address_of(Z_T),
-            address_of(tail),
-            address_of(G_T),
-            rows[0],
-            0,
-        )
+    chunk_start = start + c * batches.cut
+    chunk_stop = min(chunk_start + batches.cut, stop)
+    for first in range(chunk_start, chunk_stop, ROW_BLOCK):
+        following = first + ROW_BLOCK
+        ahead = following if following < chunk_stop else stop + c * batches.cut
+        part = Part(first, min(ROW_BLOCK, chunk_stop - first), ahead, stop - start)
+        load_targets_of(part, batches, weight_scale, projections, weights, targets, Y_T)
+        load_rows_of(part, c, batches, state, scratch)
+        logits(rows, part.n, state.n_features, state.W, b, scratch.X_T[c], Z_T, 0)
+        residuals(Z_T, targets, weights, batches.label_smoothing, losses)
+        loss = add_losses(loss, losses, part, batches)
+        block = Table(address_of(rows), 0, part.n)
+        add_gradient(b, block, address_of(Z_T), G, tail, Strided(rows[0], 0))
         add_row_sums(Z_T, g[0])
-        if projected:
+        if projections.row_stride != 0:
             add_projected_sums(Z_T, Y_T, g)
-    partial_loss[c] = loss
+    state.partial_loss[c] = loss
 
 
 @jit_borrowing
@@ -225,10 +255,17 @@ def update_class(k: int, at: Array, steps: Steps, frame: Frame, state: State) ->
     shift = address_of(state.shift) + k * VECTOR_BYTES
     simd.store(simd.splat(b, 0), shift)
     for d in range(0, n_features, A_GROUP):
-        packed = packed_row(k, d, n_features, b.size) * item
-        G = address_of(G_T) + (k * G_T.shape[2] + d) * item
-        size = min(A_GROUP, n_features - d) * item
-        update_run(d, size, k, packed, shift, G, G_T.shape[0], chunk_bytes, i, steps, frame, state)
+        run = Run(
+            k,
+            d,
+            min(A_GROUP, n_features - d) * item,
+            packed_row(k, d, n_features, b.size) * item,
+            shift,
+            address_of(G_T) + (k * G_T.shape[2] + d) * item,
+            G_T.shape[0],
+            chunk_bytes,
+        )
+        update_run(i, run, steps, frame, state)
     end_update(k, i, steps, state)
 
 

@@ -19,43 +19,56 @@ from fastsoftmax.kernels.compile.jit import jit_borrowing, jit_callable_borrowin
 from fastsoftmax.kernels.compile.parallel import for_each
 from fastsoftmax.kernels.passes.sgd import (
     Batches,
+    Part,
+    add_losses,
     batch_start,
+    load_targets_of,
     loaded_rows,
     prefetch_row,
     targets_room,
 )
 from fastsoftmax.kernels.passes.sgd_update import (
     Frame,
+    Run,
     State,
     Steps,
     add_projected_sums,
     begin_update,
     end_update,
-    load_projections,
     update_run,
 )
 from fastsoftmax.kernels.products.block import (
     add_row_sums,
-    load_targets,
     residuals,
     zero_row,
 )
 from fastsoftmax.kernels.products.gradient import last_columns, skipped_columns
 from fastsoftmax.kernels.products.logits import add_logits, as_dots, transposed_size
 from fastsoftmax.kernels.rows.targets import may_be_absent, weight_of
-from fastsoftmax.kernels.tiles.packing import class_tiles, first_class, packed_tile, tile_width
+from fastsoftmax.kernels.tiles.packing import (
+    Weights,
+    class_tiles,
+    first_class,
+    packed_tile,
+    tile_width,
+)
 from fastsoftmax.kernels.tiles.sizes import A_GROUP, DIRECTIONS, ROW_BLOCK, ceil_div
 from fastsoftmax.kernels.tiles.tile import MAX_ROWS, TILE_BYTES, multiply_add
 from fastsoftmax.kernels.vectors import simd
 from fastsoftmax.kernels.vectors.memory import (
+    ADDRESS_BYTES,
     Array,
     Rows,
+    Strided,
+    Table,
+    first_rows,
     item_bytes,
     load_address,
     load_row,
     load_scaled_row,
-    prefetch,
+    skip_bytes,
     skip_columns,
+    skip_rows,
 )
 from fastsoftmax.kernels.vectors.simd import address_of
 from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
@@ -108,9 +121,10 @@ def slabs_for(batches: Batches, state: State) -> Slabs:
 
 
 @jit_inline
-def rows_of(i: int, slabs: Slabs) -> int:
-    """The address of the table of the rows of batch i."""
-    return address_of(slabs.rows) + i % 3 * slabs.rows.shape[1] * 8
+def rows_of(i: int, batches: Batches, slabs: Slabs) -> Table:
+    """The rows of batch i."""
+    table = address_of(slabs.rows) + i % 3 * slabs.rows.shape[1] * ADDRESS_BYTES
+    return Table(table, 0, batch_start(i + 1, batches) - batch_start(i, batches))
 
 
 @jit_borrowing
@@ -150,122 +164,89 @@ def update_slab(
     s: int, i: int, batches: Batches, steps: Steps, frame: Frame, state: State, slabs: Slabs
 ) -> None:
     """The gradient of the batch of step i, and the step."""
-    b, n_features = state.b, state.n_features
-    n_classes, width, size = b.size, tile_width(b), item_bytes(b)
-    batch = batches.first + i
-    n_rows = batch_start(batch + 1, batches) - batch_start(batch, batches)
-    G_stride = TILE_BYTES + VECTOR_BYTES
-    G = address_of(slabs.G) + s * MAX_ROWS * G_stride
-    tail = address_of(slabs.tail) + s * slabs.tail.shape[1] * size
-    rows, residual = rows_of(batch, slabs), address_of(slabs.Z_T)
-    tail_rows = address_of(slabs.tail_rows)
+    b, n_features, width = state.b, state.n_features, tile_width(state.b)
+    n_classes, size = b.size, item_bytes(b)
+    rows = rows_of(batches.first + i, batches, slabs)
     shift = address_of(state.shift) + s * n_classes * VECTOR_BYTES
     for place in range(shift, shift + n_classes * VECTOR_BYTES, VECTOR_BYTES):
         simd.store(simd.splat(b, 0), place)
     stop = min((s + 1) * batches.cut, n_features)
     for d in range(s * batches.cut, stop, width):
-        B, B_rows, skipped = d * size, rows, 0
+        B, skipped = skip_bytes(rows, d * size), 0
         if d + width > n_features:
-            B, B_rows = last_columns(b, rows, n_rows, n_features, tail, tail_rows)
+            tail = address_of(slabs.tail) + s * slabs.tail.shape[1] * size
+            B = last_columns(b, rows, n_features, tail, address_of(slabs.tail_rows))
             skipped = skipped_columns(b, n_features)
         in_group = d % A_GROUP
+        run_size = min(width, n_features - d) * size
         for t in range(class_tiles(n_classes)):
             first = first_class(t, n_classes)
             height = first_class(t + 1, n_classes) - first
-            for place in range(G, G + height * G_stride, VECTOR_BYTES):
-                simd.store(simd.splat(b, 0), place)
-            multiply_add(
-                b,
-                height,
-                residual + first * ROW_BLOCK * size,
-                n_classes * ROW_BLOCK * size,
-                B,
-                B_rows,
-                G,
-                G_stride,
-                n_rows,
-                G,
-                0,
-            )
+            G = gradient_of_tile(s, first, height, B, b, slabs)
             packed = (packed_tile(first, height, d - in_group, n_features) + in_group) * size
             for k in range(height):
-                update_run(
-                    d,
-                    min(width, n_features - d) * size,
-                    first + k,
-                    packed + k * A_GROUP * size,
-                    shift + (first + k) * VECTOR_BYTES,
-                    G + k * G_stride + skipped * size,
-                    1,
-                    0,
-                    i,
-                    steps,
-                    frame,
-                    state,
-                )
+                place, to = packed + k * A_GROUP * size, shift + (first + k) * VECTOR_BYTES
+                g = G.address + k * G.stride + skipped * size
+                update_run(i, Run(first + k, d, run_size, place, to, g, 1, 0), steps, frame, state)
+
+
+@jit_inline
+def gradient_of_tile(s: int, first: int, height: int, B: Table, b: Array, slabs: Slabs) -> Strided:
+    """Where that of a tile of classes lies, for the columns B of the rows."""
+    stride = TILE_BYTES + VECTOR_BYTES
+    G = Strided(address_of(slabs.G) + s * MAX_ROWS * stride, stride)
+    for place in range(G.address, G.address + height * stride, VECTOR_BYTES):
+        simd.store(simd.splat(b, 0), place)
+    class_bytes = ROW_BLOCK * item_bytes(b)
+    A = Strided(address_of(slabs.Z_T) + first * class_bytes, b.size * class_bytes)
+    multiply_add(b, height, A, B, G, Strided(G.address, 0))
+    return G
 
 
 @jit_borrowing
 def logits_of_slab(s: int, i: int, batches: Batches, state: State, slabs: Slabs) -> None:
     """The slab's share of the logits of batch i, which all come without the biases."""
-    X, order, batch_size = batches.X, batches.order, batches.batch_size
-    b, n_features = state.b, state.n_features
-    n_classes, size = b.size, item_bytes(b)
-    first, following = batch_start(i, batches), batch_start(i + 1, batches)
-    n_rows, n_next = following - first, batch_start(i + 2, batches) - following
+    b, n_features, size = state.b, state.n_features, item_bytes(state.b)
     start, stop = s * batches.cut, min((s + 1) * batches.cut, n_features)
-    rows, next_rows = rows_of(i, slabs), rows_of(i + 1, slabs)
+    rows, following = rows_of(i, batches, slabs), rows_of(i + 1, batches, slabs)
     in_place = slabs.loaded.size == 0
     if not in_place:
-        load_slab(first, n_rows, start, stop, rows, address_of(slabs.zeros), batches, b)
-    while_dotting = in_place and as_dots(stop - start, n_classes, size)
+        load_slab(i, start, stop, rows, batches, slabs, b)
+    while_dotting = in_place and as_dots(stop - start, b.size, size)
     if not while_dotting:
         # rows wanted next lie anywhere, where no hardware looks ahead
-        for r in range(n_next):
-            prefetch_row(skip_columns(X, start), order[following + r], stop - start)
-    blocks = ceil_div(batch_size, ROW_BLOCK)
-    shares = address_of(slabs.shares) + s * blocks * n_classes * ROW_BLOCK * size
+        place = batch_start(i + 1, batches)
+        for r in range(following.n):
+            n = batches.order[place + r]
+            prefetch_row(skip_columns(batches.X, start), n, stop - start)
+    share_bytes = slabs.Z_T.size * size
+    share = address_of(slabs.shares) + s * share_bytes
     X_T = address_of(slabs.X_T) + s * slabs.X_T.shape[1] * size
-    for place in range(shares, shares + blocks * n_classes * ROW_BLOCK * size, VECTOR_BYTES):
+    for place in range(share, share + share_bytes, VECTOR_BYTES):
         simd.store(simd.splat(b, 0), place)
-    for r in range(0, n_rows, ROW_BLOCK):
-        add_logits(
-            b,
-            rows + r * 8,
-            min(n_rows - r, ROW_BLOCK),
-            start,
-            stop,
-            n_features,
-            n_classes,
-            address_of(state.W),
-            X_T,
-            shares + r * n_classes * size,
-            next_rows + r * 8,
-            min(max(n_next - r, 0), ROW_BLOCK) if while_dotting else 0,
-        )
+    W = Weights(address_of(state.W), n_features, b.size)
+    for r in range(0, rows.n, ROW_BLOCK):
+        n_next = min(max(following.n - r, 0), ROW_BLOCK) if while_dotting else 0
+        block = first_rows(skip_rows(rows, r), ROW_BLOCK)
+        wanted = first_rows(skip_rows(following, r), n_next)
+        add_logits(b, block, wanted, start, stop, W, X_T, share + r * b.size * size)
 
 
 @jit_borrowing
 def load_slab(
-    first: int,
-    n_rows: int,
-    start: int,
-    stop: int,
-    rows: int,
-    zeros: int,
-    batches: Batches,
-    item: Array,
+    i: int, start: int, stop: int, rows: Table, batches: Batches, slabs: Slabs, item: Array
 ) -> None:
-    """The features [start, stop) of the rows at place `first` of the order and on.
+    """The features [start, stop) of the rows of batch i.
 
-    Nothing is loaded for those that are read from `zeros`.
+    Nothing is loaded for those of weight zero, in whose place zeros are read.
     """
-    X, order, centre, scale = batches.X, batches.order, batches.centre, batches.scale
-    X_slab, target = skip_columns(X, start), start * item_bytes(item)
+    centre, scale = batches.centre, batches.scale
+    X_slab, target = skip_columns(batches.X, start), start * item_bytes(item)
+    first, zeros = batch_start(i, batches), address_of(slabs.zeros)
     if centre.size:
         centre, scale = centre[start:stop], scale[start:stop]
-    for r in range(n_rows):
-        place, n = load_address(rows, r), order[first + r]
+    for r in range(rows.n):
+        place, n = load_address(rows.addresses, r), batches.order[first + r]
         if place == zeros:
             continue
         if centre.size:
@@ -285,18 +266,27 @@ def block_residuals(
     slabs: Slabs,
 ) -> None:
     """The residuals of block m of step at[0], from the logits of the slabs, and their sums."""
-    targets, sample_weight, order = batches.targets, batches.sample_weight, batches.order
-    b, g, partial_loss = state.b, state.partial_g[m], state.partial_loss
+    g, Y_T, Z_T = state.partial_g[m], slabs.Y_T[m], slabs.Z_T[m]
+    weights, losses, block_targets = slabs.weights[m], slabs.losses[m], slabs.targets[m]
     batch = batches.first + at[0]
     start, stop = batch_start(batch, batches), batch_start(batch + 1, batches)
-    batch_rows = stop - start
-    count = min(batch_rows - m * ROW_BLOCK, ROW_BLOCK)
     first = start + m * ROW_BLOCK
-    Y_T, projected = slabs.Y_T[m], projections.row_stride != 0
-    weights, losses, Z_T = slabs.weights[m], slabs.losses[m], slabs.Z_T[m]
-    block_targets = slabs.targets[m]
+    part = Part(first, min(stop - first, ROW_BLOCK), stop + m * ROW_BLOCK, stop - start)
+    add_up_shares(m, state.b, slabs)
+    load_targets_of(part, batches, weight_scale, projections, weights, block_targets, Y_T)
+    residuals(Z_T, block_targets, weights, batches.label_smoothing, losses)
+    state.partial_loss[m] = add_losses(0.0, losses, part, batches)
+    g[:] = 0
+    add_row_sums(Z_T, g[0])
+    if projections.row_stride != 0:
+        add_projected_sums(Z_T, Y_T, g)
+
+
+@jit_inline
+def add_up_shares(m: int, b: Array, slabs: Slabs) -> None:
+    """The logits of block m: the slabs' shares and the biases."""
     slab_bytes = slabs.Z_T.size * item_bytes(b)
-    shares = address_of(slabs.shares[0, m])
+    shares, Z_T = address_of(slabs.shares[0, m]), address_of(slabs.Z_T[m])
     for k in range(b.size):
         bias = simd.splat(b, b[k])
         place = k * ROW_BLOCK * item_bytes(b)
@@ -304,27 +294,7 @@ def block_residuals(
             z = simd.load(b, shares + lane)
             for s in range(1, slabs.shares.shape[0]):
                 z += simd.load(b, shares + lane + s * slab_bytes)
-            simd.store(z + bias, address_of(Z_T) + lane)
-    for r in range(count):
-        n = order[first + r]
-        load_targets(targets, r, n, block_targets)
-        weights[r] = weight_of(sample_weight, n) * weight_scale / batch_rows
-        if projected:
-            load_projections(projections, n, r, Y_T)
-        if stop + m * ROW_BLOCK + r < order.size:
-            ahead = order[stop + m * ROW_BLOCK + r]
-            prefetch(targets.address + ahead * targets.row_stride)
-            prefetch(projections.address + ahead * projections.row_stride)
-    weights[count:] = 0
-    residuals(Z_T, block_targets, weights, batches.label_smoothing, losses)
-    loss = 0.0
-    for r in range(count):
-        loss += weight_of(sample_weight, order[first + r]) * np.float64(losses[r])
-    partial_loss[m] = loss
-    g[:] = 0
-    add_row_sums(Z_T, g[0])
-    if projected:
-        add_projected_sums(Z_T, Y_T, g)
+            simd.store(z + bias, Z_T + lane)
 
 
 @jit_callable_borrowing

@@ -138,43 +138,39 @@ def end_update(k: int, i: int, steps: Steps, state: State) -> None:
     average[k] += steps.share[i] * (b[k] - average[k])
 
 
-@jit_inline
-def update_run(
-    d: int,
-    size: int,
-    k: int,
-    packed: int,
-    shift: int,
-    G: int,
-    n_partials: int,
-    partial_bytes: int,
-    i: int,
-    steps: Steps,
-    frame: Frame,
-    state: State,
-) -> None:
-    """Step i for `size` bytes of the weights of class k, from feature d on, a vector at a time.
+class Run(NamedTuple):
+    """Features of a class whose weights lie one after another."""
 
-    They are packed from the byte `packed` on. Their gradients lie at G, in as many parts, so many
-    bytes apart. Their share of W'm is added to the vector at `shift`.
-    """
+    k: int  # the class
+    first: int  # the first feature
+    size: int  # bytes
+    packed: int  # where in the packed weights, in bytes
+    shift: int  # the address of the vector to which their share of W'm is added
+    G: int  # the address of their gradient
+    n_parts: int  # in which it comes
+    part_bytes: int  # how far these are apart
+
+
+@jit_inline
+def update_run(i: int, run: Run, steps: Steps, frame: Frame, state: State) -> None:
+    """Step i for a run of weights, a vector at a time."""
     b, share, bend = state.b, steps.share[i], state.bend
     momentum, l2 = simd.splat(b, steps.momentum), simd.splat(b, steps.l2)
     minus_rate, part = simd.splat(b, -steps.learning_rate[i]), simd.splat(b, share)
-    W, V = address_of(state.W) + packed, address_of(state.velocity_W) + packed
-    average = address_of(state.average_W) + packed
-    first = d * item_bytes(b)
+    W, V = address_of(state.W) + run.packed, address_of(state.velocity_W) + run.packed
+    average = address_of(state.average_W) + run.packed
+    first = run.first * item_bytes(b)
     squared_scale, mean = address_of(frame.squared_scale) + first, address_of(frame.mean) + first
     along, row_bytes = address_of(frame.along) + first, frame.along.shape[1] * item_bytes(b)
-    moved = simd.load(b, shift)
-    for at in range(0, size, VECTOR_BYTES):
-        g = simd.load(b, G + at)
-        for m in range(1, n_partials):
-            g += simd.load(b, G + m * partial_bytes + at)
+    moved = simd.load(b, run.shift)
+    for at in range(0, run.size, VECTOR_BYTES):
+        g = simd.load(b, run.G + at)
+        for m in range(1, run.n_parts):
+            g += simd.load(b, run.G + m * run.part_bytes + at)
         w = simd.load(b, W + at)
         g = simd.fma(w, l2, g * simd.load(b, squared_scale + at))
         for j in range(1 + DIRECTIONS):
-            bent = simd.splat(b, -bend[j, k])
+            bent = simd.splat(b, -bend[j, run.k])
             g = simd.fma(simd.load(b, along + j * row_bytes + at), bent, g)
         v = simd.fma(simd.load(b, V + at), momentum, g)
         simd.store(v, V + at)
@@ -185,4 +181,4 @@ def update_run(
         if share > 0:
             a = simd.load(b, average + at)
             simd.store(simd.fma(w - a, part, a), average + at)
-    simd.store(moved, shift)
+    simd.store(moved, run.shift)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from fastsoftmax.kernels.compile.jit import jit, jit_inline, overload
+from fastsoftmax.kernels.compile.jit import jit, jit_borrowing, jit_inline, overload
 from fastsoftmax.kernels.products.logits import logits
 from fastsoftmax.kernels.rows import row
 from fastsoftmax.kernels.rows.lanes import RowPerLane
@@ -25,6 +25,8 @@ from fastsoftmax.kernels.vectors.memory import (
     CACHE_LINE,
     Array,
     Rows,
+    Strided,
+    Table,
     item_bytes,
     load_item,
     load_rows,
@@ -58,7 +60,7 @@ def find_rows(X: Rows, first: int, n_rows: int, scratch: Array, rows: Array) -> 
     """rows = the addresses of n_rows rows of X, where they lie or loaded into scratch.
 
     The last goes on to the end of the block; where the next block's rows lie comes behind. An
-    address keeps no array alive: the caller's `scratch` must be used after the rows are, or belong
+    address keeps no array alive: `keep_alive(scratch)` after the rows are read, unless it belongs
     to the caller's caller or to a loop around.
     """
     address, stride = X.address + first * X.row_stride, X.row_stride
@@ -99,21 +101,11 @@ def lanes_of_targets(block: Array, group: int) -> Any:
     raise NotImplementedError("compiled code only")
 
 
-def int_lanes(like: Array) -> Array:
-    """Room for one integer per row, of the width of the compute type."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(int_lanes)
-def _int_lanes(like):  # type: ignore[no-untyped-def]
-    dtype = np.int32 if like.dtype == types.float32 else np.int64
-    return lambda like: np.empty(ROW_BLOCK, dtype)
-
-
 @overload(targets_scratch)
 def _targets_scratch(targets, n_classes, like):  # type: ignore[no-untyped-def]
     if isinstance(targets[0].dtype, types.Integer):
-        return lambda targets, n_classes, like: int_lanes(like)
+        dtype = np.int32 if like.dtype == types.float32 else np.int64
+        return lambda targets, n_classes, like: np.empty(ROW_BLOCK, dtype)
     return lambda targets, n_classes, like: np.zeros((n_classes, ROW_BLOCK), like.dtype)
 
 
@@ -242,7 +234,8 @@ def load_block(Z: Rows, first: int, n_rows: int, Z_T: Array) -> None:
                 prefetch(source + per_group * Z.row_stride + ahead)
             for r in range(count):
                 rows[r] = source + r * Z.row_stride
-            transpose_rows(Z_T, address_of(rows), 0, count, n_classes, target, stride)
+            table = Table(address_of(rows), 0, count)
+            transpose_rows(Z_T, table, n_classes, Strided(target, stride))
         return
     for k in range(n_classes):
         address = Z.address + first * Z.row_stride + k * Z.column_stride
@@ -251,7 +244,7 @@ def load_block(Z: Rows, first: int, n_rows: int, Z_T: Array) -> None:
         Z_T[k, n_rows:] = 0
 
 
-@jit
+@jit_borrowing
 def store_block(Z_T: Array, first: int, n_rows: int, out: Rows) -> None:
     """out[first : first + n_rows, :K] = the block, whose scratch is from `logits_scratch`."""
     n_classes, size = Z_T.shape[0], item_bytes(Z_T)
@@ -260,12 +253,27 @@ def store_block(Z_T: Array, first: int, n_rows: int, out: Rows) -> None:
     if lies_ready(out, Z_T):
         for g in range(groups(Z_T, n_rows)):
             r = g * per_group
-            source = address_of(Z_T) + g * VECTOR_BYTES
-            target = out.address + (first + r) * out.row_stride
-            count = min(n_rows - r, per_group)
-            transpose_rows_back(Z_T, source, stride, count, n_classes, target, out.row_stride)
+            source = Strided(address_of(Z_T) + g * VECTOR_BYTES, stride)
+            target = Strided(out.address + (first + r) * out.row_stride, out.row_stride)
+            transpose_rows_back(Z_T, source, min(n_rows - r, per_group), n_classes, target)
         return
     for k in range(n_classes):
         address = out.address + first * out.row_stride + k * out.column_stride
         for r in range(n_rows):
             store_item(out.item, address + r * out.row_stride, Z_T[k, r])
+
+
+@jit_borrowing
+def store_softmax(Z_T: Array, first: int, n_rows: int, out: Rows) -> None:
+    """out[first : first + n_rows, :K] = softmax of the rows of the block."""
+    for g in range(groups(Z_T, n_rows)):
+        row.softmax(lanes(Z_T, g), lanes(Z_T, g))
+    store_block(Z_T, first, n_rows, out)
+
+
+@jit_borrowing
+def store_log_softmax(Z_T: Array, first: int, n_rows: int, out: Rows) -> None:
+    """out[first : first + n_rows, :K] = log-softmax of the rows of the block."""
+    for g in range(groups(Z_T, n_rows)):
+        row.log_softmax(lanes(Z_T, g), lanes(Z_T, g))
+    store_block(Z_T, first, n_rows, out)

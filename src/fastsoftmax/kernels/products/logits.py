@@ -11,7 +11,13 @@ import numpy as np
 
 from fastsoftmax.kernels.compile.jit import jit_also, jit_borrowing, jit_inline
 from fastsoftmax.kernels.tiles.dots import DOT_ROWS, DOT_VECTORS, MAX_CLASSES, add_dots
-from fastsoftmax.kernels.tiles.packing import TILE_ROWS, class_tiles, first_class, packed_tile
+from fastsoftmax.kernels.tiles.packing import (
+    TILE_ROWS,
+    Weights,
+    class_tiles,
+    first_class,
+    tile_weights,
+)
 from fastsoftmax.kernels.tiles.sizes import (
     A_GROUP,
     DOT_CLASSES,
@@ -24,7 +30,17 @@ from fastsoftmax.kernels.tiles.sizes import (
 from fastsoftmax.kernels.tiles.tile import TILE_BYTES, multiply_add
 from fastsoftmax.kernels.tiles.transpose import PIECE_BYTES, transpose_rows
 from fastsoftmax.kernels.vectors import simd
-from fastsoftmax.kernels.vectors.memory import CACHE_LINE, Array, item_bytes, load_address
+from fastsoftmax.kernels.vectors.memory import (
+    ADDRESS_BYTES,
+    CACHE_LINE,
+    Array,
+    Strided,
+    Table,
+    item_bytes,
+    load_address,
+    skip_bytes,
+    skip_rows,
+)
 from fastsoftmax.kernels.vectors.simd import address_of
 from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 
@@ -71,137 +87,80 @@ def logits(
         start = address_of(Z_T) + k * ROW_BLOCK * item_bytes(b)
         for place in range(start, start + ROW_BLOCK * item_bytes(b), VECTOR_BYTES):
             simd.store(bias, place)
-    table = address_of(rows)
-    add_logits(
-        b,
-        table,
-        n_rows,
-        0,
-        n_features,
-        n_features,
-        n_classes,
-        address_of(W_tiles),
-        address_of(X_T),
-        address_of(Z_T),
-        table + ROW_BLOCK * 8,
-        n_next,
-    )
+    block = Table(address_of(rows), 0, n_rows)
+    following = Table(address_of(rows) + ROW_BLOCK * ADDRESS_BYTES, 0, n_next)
+    W = Weights(address_of(W_tiles), n_features, n_classes)
+    add_logits(b, block, following, 0, n_features, W, address_of(X_T), address_of(Z_T))
 
 
 @jit_borrowing
 def add_logits(
     item: Array,
-    rows: int,
-    n_rows: int,
+    rows: Table,
+    following: Table,
     start: int,
     stop: int,
-    n_features: int,
-    n_classes: int,
-    W_tiles: int,
+    W: Weights,
     X_T: int,
     Z_T: int,
-    next_rows: int,
-    n_next: int,
 ) -> None:
     """Z_T (K, ROW_BLOCK) += the share of the features [start, stop), as if b were zero.
 
-    start is a multiple of A_GROUP. All are addresses; `rows` of a table of rows which goes on, to a
-    multiple of DOT_ROWS, with some that can be read. Meanwhile n_next rows are asked for, of
-    the table at `next_rows`; transposing, they are taken to lie one after another.
+    start is a multiple of A_GROUP. X_T and Z_T are addresses. The table of the rows goes on, to a
+    multiple of DOT_ROWS, with some that can be read. Meanwhile those `following` are asked for;
+    transposing, they are taken to lie one after another.
     """
-    if as_dots(stop - start, n_classes, item_bytes(item)):
-        dots(
-            item,
-            rows,
-            n_rows,
-            start,
-            stop,
-            n_features,
-            n_classes,
-            W_tiles,
-            Z_T,
-            next_rows,
-            n_next,
-        )
+    if as_dots(stop - start, W.n_classes, item_bytes(item)):
+        dots(item, rows, following, start, stop, W, Z_T)
         return
     size = item_bytes(item)
     panel_rows = TILE_BYTES // size
-    lanes = VECTOR_BYTES // size
-    ahead, ahead_step = load_address(next_rows, 0), CACHE_LINE if n_next else 0
+    ahead, step = load_address(following.addresses, 0), CACHE_LINE if following.n else 0
     for d in range(start, stop, FEATURE_BLOCK):
         width = min(FEATURE_BLOCK, stop - d)
-        for p in range(ceil_div(n_rows, panel_rows)):
-            for half in range(0, panel_rows, lanes):
-                r = p * panel_rows + half
-                transpose_rows(
-                    item,
-                    rows + r * 8,
-                    d * size,
-                    max(min(n_rows - r, lanes), 0),
-                    width,
-                    X_T + half * size,
-                    panel_rows * size,  # a literal would have a type, so a version, of its own
-                )
-            for t in range(class_tiles(n_classes)):
-                k = first_class(t, n_classes)
-                height = first_class(t + 1, n_classes) - k
-                multiply_add(
-                    item,
-                    height,
-                    W_tiles + packed_tile(k, height, d, n_features) * size,
-                    height * A_GROUP * size,
-                    X_T,
-                    address_of(TILE_ROWS),
-                    Z_T + (k * ROW_BLOCK + p * panel_rows) * size,
-                    ROW_BLOCK * size,
-                    width,
-                    ahead + (p * n_features + d) * ahead_step,
-                    ahead_step,
-                )
+        for p in range(ceil_div(rows.n, panel_rows)):
+            for half in range(0, panel_rows, VECTOR_BYTES // size):
+                part = skip_rows(rows, p * panel_rows + half)
+                target = Strided(X_T + half * size, panel_rows * size)
+                transpose_rows(item, skip_bytes(part, d * size), width, target)
+            B = Table(address_of(TILE_ROWS), X_T, width)
+            lines = Strided(ahead + (p * W.n_features + d) * step, step)
+            for t in range(class_tiles(W.n_classes)):
+                k = first_class(t, W.n_classes)
+                height = first_class(t + 1, W.n_classes) - k
+                C = Strided(Z_T + (k * ROW_BLOCK + p * panel_rows) * size, ROW_BLOCK * size)
+                multiply_add(item, height, tile_weights(item, W, k, height, d), B, C, lines)
 
 
 @jit_inline
 def dots(
-    item: Array,
-    rows: int,
-    n_rows: int,
-    start: int,
-    stop: int,
-    n_features: int,
-    n_classes: int,
-    W_tiles: int,
-    Z_T: int,
-    next_rows: int,
-    n_next: int,
+    item: Array, rows: Table, following: Table, start: int, stop: int, W: Weights, Z_T: int
 ) -> None:
     """`add_logits` by dot products: DOT_ROWS rows are read at once, as they lie."""
     size = item_bytes(item)
     span = DOT_VECTORS * VECTOR_BYTES // size
     asked = 0
-    for t in range(class_tiles(n_classes)):
-        first = first_class(t, n_classes)
-        height = first_class(t + 1, n_classes) - first
-        A = W_tiles + packed_tile(first, height, start, n_features) * size
+    for t in range(class_tiles(W.n_classes)):
+        first = first_class(t, W.n_classes)
+        height = first_class(t + 1, W.n_classes) - first
+        A = tile_weights(item, W, first, height, start)
         parts = ceil_div(height, MAX_CLASSES)
         for part in range(parts):
             i = part * height // parts
             until = (part + 1) * height // parts
-            due = n_next * (first + until) // n_classes  # asked for evenly, whatever the classes
-            for r in range(0, n_rows, DOT_ROWS):
+            due = following.n * (first + until) // W.n_classes  # evenly, whatever the classes
+            for r in range(0, rows.n, DOT_ROWS):
                 asks = asked < due
+                wanted = skip_rows(following, asked).addresses
                 for d in range(start, stop, span):
                     add_dots(
                         item,
                         until - i,
-                        A + (i * A_GROUP + (d - start) * height) * size,
-                        height * A_GROUP * size,
-                        rows + r * 8,
-                        d * size,
+                        Strided(A.address + (i * A_GROUP + (d - start) * height) * size, A.stride),
+                        skip_bytes(skip_rows(rows, r), d * size),
                         min(span, stop - d),
-                        Z_T + ((first + i) * ROW_BLOCK + r) * size,
-                        ROW_BLOCK * size,
-                        next_rows + asked * 8,
-                        VECTOR_BYTES if asks else 0,
+                        Strided(Z_T + ((first + i) * ROW_BLOCK + r) * size, ROW_BLOCK * size),
+                        Strided(wanted, VECTOR_BYTES if asks else 0),
                     )
                 if asks:
                     asked += DOT_ROWS

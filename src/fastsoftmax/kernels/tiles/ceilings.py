@@ -11,7 +11,14 @@ from fastsoftmax.kernels.compile.parallel import for_each
 from fastsoftmax.kernels.tiles.sizes import A_GROUP
 from fastsoftmax.kernels.tiles.tile import MAX_ROWS, TILE_BYTES, multiply_add
 from fastsoftmax.kernels.vectors import simd
-from fastsoftmax.kernels.vectors.memory import CACHE_LINE, Array, item_bytes, prefetch
+from fastsoftmax.kernels.vectors.memory import (
+    CACHE_LINE,
+    Array,
+    Strided,
+    Table,
+    item_bytes,
+    prefetch,
+)
 from fastsoftmax.kernels.vectors.simd import address_of
 from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 
@@ -94,17 +101,9 @@ def multiply(run: int, A: Array, B: Array, rows: Array, repeats: int, C: Array) 
 @jit
 def multiply_piece(c: int, A: Array, B: Array, rows: Array, repeats: int, C: Array) -> None:
     """One thread's share."""
+    left = Strided(address_of(A[c]), MAX_ROWS * A_GROUP * item_bytes(A))
+    right = Table(address_of(rows), address_of(B[c]), rows.size)
+    product = Strided(address_of(C[c]), TILE_BYTES)
+    ahead = Strided(address_of(B[c]), CACHE_LINE)
     for _ in range(repeats):
-        multiply_add(
-            A,
-            MAX_ROWS,
-            address_of(A[c]),
-            MAX_ROWS * A_GROUP * item_bytes(A),
-            address_of(B[c]),
-            address_of(rows),
-            address_of(C[c]),
-            TILE_BYTES,
-            rows.size,
-            address_of(B[c]),
-            CACHE_LINE,
-        )
+        multiply_add(A, MAX_ROWS, left, right, product, ahead)

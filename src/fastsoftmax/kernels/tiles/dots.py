@@ -17,7 +17,7 @@ from fastsoftmax.kernels.compile.jit import jit
 from fastsoftmax.kernels.tiles.sizes import A_GROUP
 from fastsoftmax.kernels.tiles.tile import connect
 from fastsoftmax.kernels.tiles.transpose import indices, interleaved
-from fastsoftmax.kernels.vectors.memory import Array, emit_prefetch
+from fastsoftmax.kernels.vectors.memory import Array, Strided, Table, emit_prefetch, fields
 from fastsoftmax.kernels.vectors.vector_ir import (
     VECTOR_BYTES,
     VECTOR_REGISTERS,
@@ -46,37 +46,15 @@ _WORD = ir.IntType(64)
 
 @jit
 def add_dots(
-    item: Array,
-    n_classes: int,
-    A: int,
-    A_group_stride: int,
-    rows: int,
-    offset: int,
-    n_terms: int,
-    Z: int,
-    Z_row_stride: int,
-    ahead: int,
-    ahead_step: int,
+    item: Array, n_classes: int, A: Strided, rows: Table, n_terms: int, Z: Strided, ahead: Strided
 ) -> None:
-    """Z (n_classes, DOT_ROWS) += A (n_classes, n_terms) x', rows whose addresses are at `rows`.
+    """Z (n_classes, DOT_ROWS) += A (n_classes, n_terms) x', for the first DOT_ROWS of `rows`.
 
-    All are addresses; rows are read from `offset` bytes on. 1 <= n_classes <= MAX_CLASSES. Each
-    step of a vector of features asks for a line of each of the DOT_ROWS rows in the table at
-    `ahead`, and then moves on there by `ahead_step` bytes.
+    A is in groups, as `tile` takes it. 1 <= n_classes <= MAX_CLASSES. Each step of a vector of
+    features asks for a line of each of the DOT_ROWS rows in the table at `ahead`, and then moves on
+    there by a stride.
     """
-    _add_dots(
-        item,
-        n_classes,
-        A,
-        A_group_stride,
-        rows,
-        offset,
-        n_terms,
-        Z,
-        Z_row_stride,
-        ahead,
-        ahead_step,
-    )
+    _add_dots(item, n_classes, A, rows, n_terms, Z, ahead)
 
 
 @intrinsic
@@ -85,30 +63,25 @@ def _add_dots(
     item: Any,
     n_classes: Any,
     A: Any,
-    A_group_stride: Any,
     rows: Any,
-    offset: Any,
     n_terms: Any,
     Z: Any,
-    Z_row_stride: Any,
     ahead: Any,
-    ahead_step: Any,
 ) -> Any:
     vector = llvm_vector(native(item.dtype))
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        _, n_classes_, A_, A_group_, rows_, offset_, n_terms_, Z_, Z_row_, ahead_, step_ = arguments
+        _, n_classes_, A_, rows_, n_terms_, Z_, ahead_ = arguments
         builder.function.attributes.add("noinline")
-        table = pointer(builder, rows_, _WORD)
-        sources = [
-            builder.add(builder.load(builder.gep(table, [_WORD(i)])), offset_)
-            for i in range(DOT_ROWS)
-        ]
-        table = pointer(builder, ahead_, _WORD)
-        wanted = [
-            builder.add(builder.load(builder.gep(table, [_WORD(i)])), offset_)
-            for i in range(DOT_ROWS)
-        ]
+        views = [fields(builder, Strided, value) for value in (A_, Z_, ahead_)]
+        x = fields(builder, Table, rows_)
+        sources, wanted = (
+            [
+                builder.add(builder.load(builder.gep(table, [_WORD(i)])), x.offset)
+                for i in range(DOT_ROWS)
+            ]
+            for table in (pointer(builder, at, _WORD) for at in (x.addresses, views[2].address))
+        )
         start = builder.block
         end = builder.append_basic_block("dots.end")
         cases = []
@@ -116,8 +89,7 @@ def _add_dots(
             block = builder.append_basic_block(f"dots.{count}")
             cases.append(block)
             builder.position_at_end(block)
-            places = (A_, A_group_, Z_, Z_row_, wanted, step_)
-            _emit_classes(builder, vector, count, sources, places, n_terms_)
+            _emit_classes(builder, vector, count, sources, wanted, views, n_terms_)
             builder.branch(end)
         builder.position_at_end(start)
         switch = builder.switch(n_classes_, end)
@@ -126,7 +98,7 @@ def _add_dots(
         builder.position_at_end(end)
         return context.get_dummy_value()
 
-    return types.void(item, *[types.intp] * 10), codegen
+    return types.void(item, types.intp, A, rows, types.intp, Z, ahead), codegen
 
 
 def _emit_classes(
@@ -134,11 +106,12 @@ def _emit_classes(
     vector: ir.VectorType,
     n_classes: int,
     sources: list[Any],
-    places: tuple[Any, ...],
+    wanted: list[Any],
+    views: list[Strided],
     n_terms: Any,
 ) -> None:
     """The dot products for one number of classes."""
-    A, A_group_stride, Z, Z_row_stride, wanted, ahead_step = places
+    A, Z, ahead = views
     size = VECTOR_BYTES // vector.count
     group_bytes = A_GROUP * size
     zeros = [constant(vector, 0.0)] * (n_classes * DOT_ROWS)
@@ -177,15 +150,15 @@ def _emit_classes(
     next_place = builder.add(place, _WORD(VECTOR_BYTES))
     next_in_group = builder.and_(next_place, _WORD(group_bytes - 1))
     last = builder.icmp_signed("==", next_in_group, _WORD(0))
-    next_A = builder.add(group_A, builder.select(last, A_group_stride, _WORD(0)))
-    next_line = builder.add(line, ahead_step)
+    next_A = builder.add(group_A, builder.select(last, A.stride, _WORD(0)))
+    next_line = builder.add(line, ahead.stride)
     builder.cbranch(builder.icmp_signed("<", next_place, whole_bytes), step, rest)
-    connect([place, group_A, line, *totals], before, [_WORD(0), A, _WORD(0), *zeros])
+    connect([place, group_A, line, *totals], before, [_WORD(0), A.address, _WORD(0), *zeros])
     connect([place, group_A, line, *totals], step, [next_place, next_A, next_line, *new])
 
     builder.position_at_end(rest)
     place, group_A, *totals = phis(2)
-    connect([place, group_A, *totals], before, [_WORD(0), A, *zeros])
+    connect([place, group_A, *totals], before, [_WORD(0), A.address, *zeros])
     connect([place, group_A, *totals], step, [next_place, next_A, *new])
     builder.cbranch(builder.icmp_signed("<", place, all_bytes), some_left, done)
 
@@ -205,7 +178,7 @@ def _emit_classes(
     connect(sums, rest, totals)
     connect(sums, masked, new)
     for k in range(n_classes):
-        place = builder.add(Z, builder.mul(Z_row_stride, _WORD(k)))
+        place = builder.add(Z.address, builder.mul(Z.stride, _WORD(k)))
         for value in _lane_sums(builder, sums[k * DOT_ROWS : (k + 1) * DOT_ROWS]):
             old = load_value(builder, place, value.type)
             store_value(builder, builder.fadd(old, value), place)

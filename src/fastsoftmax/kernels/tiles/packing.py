@@ -8,14 +8,14 @@ of group).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastsoftmax.kernels.compile.jit import jit, jit_also
 from fastsoftmax.kernels.tiles.sizes import A_GROUP, FEATURE_BLOCK, ROW_BLOCK, ceil_div
 from fastsoftmax.kernels.tiles.tile import MAX_ROWS, TILE_BYTES
-from fastsoftmax.kernels.vectors.memory import Array, Rows, item_bytes, load_item
+from fastsoftmax.kernels.vectors.memory import Array, Rows, Strided, item_bytes, load_item
 
 # A table of rows that lie one tile width apart.
 TILE_ROWS = np.arange(max(FEATURE_BLOCK, ROW_BLOCK), dtype=np.int64) * TILE_BYTES
@@ -77,6 +77,23 @@ def packed_row(k: Any, d: Any, n_features: int, n_classes: int) -> Any:
     first = first_class(t, n_classes)
     height = first_class(t + 1, n_classes) - first
     return packed_tile(first, height, d, n_features) + (k - first) * A_GROUP
+
+
+class Weights(NamedTuple):
+    """W (D, K), packed."""
+
+    address: int
+    n_features: int
+    n_classes: int
+
+
+@jit_also
+def tile_weights(item: Array, W: Weights, first: int, height: int, d: int) -> Strided:
+    """Those of `height` classes from `first` on, from feature d on, as in `packed_tile`."""
+    size = item_bytes(item)
+    return Strided(
+        W.address + packed_tile(first, height, d, W.n_features) * size, height * A_GROUP * size
+    )
 
 
 @jit

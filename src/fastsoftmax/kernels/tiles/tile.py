@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 
 from fastsoftmax.kernels.compile.jit import overload
 from fastsoftmax.kernels.tiles.sizes import A_GROUP
-from fastsoftmax.kernels.vectors.memory import Array, emit_prefetch
+from fastsoftmax.kernels.vectors.memory import Array, Strided, Table, emit_prefetch, fields
 from fastsoftmax.kernels.vectors.vector_ir import (
     VECTOR_BYTES,
     VECTOR_REGISTERS,
@@ -44,25 +44,13 @@ _WORD = ir.IntType(64)
 
 
 def multiply_add(
-    item: Array,
-    n_rows: int,
-    A: int,
-    A_group_stride: int,
-    B: int,
-    B_rows: int,
-    C: int,
-    C_row_stride: int,
-    n_terms: int,
-    ahead: int,
-    ahead_step: int,
+    item: Array, height: int, A: Strided, B: Table, C: Strided, ahead: Strided
 ) -> None:
-    """C (n_rows, 2 vectors) += A (n_rows, n_terms) B (n_terms, 2 vectors).
+    """C (height, 2 vectors) += A (height, n) B (n, 2 vectors), for the n rows of B.
 
-    A, B, C are addresses. A is (groups, rows, A_GROUP), its last group as long as the others, and
-    groups are `A_group_stride` bytes apart. Row p of B lies at B plus entry p of the table at
-    `B_rows`: rows of X are read wherever they are. 1 <= n_rows <= MAX_ROWS; n_terms may be 0. Each
-    step also asks for the cache line at `ahead`, which need not be readable and moves on by
-    `ahead_step`: memory that is wanted soon arrives while the tile computes.
+    A is groups (height, A_GROUP), the last as long as the others; rows of X, as B, are read
+    wherever they are. 1 <= height <= MAX_ROWS; n may be 0. Each step also asks for a line of
+    `ahead`, which need not be readable: memory that is wanted soon arrives while the tile computes.
     """
     raise NotImplementedError("compiled code only")
 
@@ -70,39 +58,18 @@ def multiply_add(
 # An overload, since a compiled function has a version for each literal among its arguments, too,
 # and each of the tile is a quarter of a second of compilation.
 @overload(multiply_add)
-def _one_multiply_add(  # type: ignore[no-untyped-def]
-    item, n_rows, A, A_group_stride, B, B_rows, C, C_row_stride, n_terms, ahead, ahead_step
-):
-    def one_version(  # type: ignore[no-untyped-def]
-        item, n_rows, A, A_group_stride, B, B_rows, C, C_row_stride, n_terms, ahead, ahead_step
-    ):
-        _multiply_add(
-            item, n_rows, A, A_group_stride, B, B_rows, C, C_row_stride, n_terms, ahead, ahead_step
-        )
-
-    return one_version
+def _one_multiply_add(item, height, A, B, C, ahead):  # type: ignore[no-untyped-def]
+    return lambda item, height, A, B, C, ahead: _multiply_add(item, height, A, B, C, ahead)
 
 
 @intrinsic
 def _multiply_add(
-    typing_context: Any,
-    item: Any,
-    n_rows: Any,
-    A: Any,
-    A_group_stride: Any,
-    B: Any,
-    B_rows: Any,
-    C: Any,
-    C_row_stride: Any,
-    n_terms: Any,
-    ahead: Any,
-    ahead_step: Any,
+    typing_context: Any, item: Any, height: Any, A: Any, B: Any, C: Any, ahead: Any
 ) -> Any:
     vector = llvm_vector(native(item.dtype))
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        _, n_rows_, A_, A_group_, B_, B_rows_, C_, C_row_, n_terms_, ahead_, step_ = arguments
-        table = pointer(builder, B_rows_, _WORD)
+        _, height_, *views = arguments
         builder.function.attributes.add("noinline")  # compiled once for both products
         start = builder.block
         end = builder.append_basic_block("tile.end")
@@ -111,36 +78,32 @@ def _multiply_add(
             block = builder.append_basic_block(f"tile.{rows}")
             cases.append(block)
             builder.position_at_end(block)
-            addresses = (A_, A_group_, B_, table, C_, C_row_, ahead_, step_)
-            _emit_rows(builder, vector, rows, addresses, n_terms_, end)
+            _emit_rows(builder, vector, rows, views, end)
         builder.position_at_end(start)
-        switch = builder.switch(n_rows_, end)
+        switch = builder.switch(height_, end)
         for rows, block in enumerate(cases, 1):
-            switch.add_case(ir.Constant(n_rows_.type, rows), block)
+            switch.add_case(ir.Constant(height_.type, rows), block)
         builder.position_at_end(end)
         return context.get_dummy_value()
 
-    return types.void(item, *[types.intp] * 10), codegen
+    return types.void(item, types.intp, A, B, C, ahead), codegen
 
 
 def _emit_rows(
-    builder: ir.IRBuilder,
-    vector: ir.VectorType,
-    rows: int,
-    addresses: tuple[Any, ...],
-    n_terms: Any,
-    end: Any,
+    builder: ir.IRBuilder, vector: ir.VectorType, rows: int, views: list[Any], end: Any
 ) -> None:
     """The tile for one number of rows: sum over the terms, then add the sums to C."""
-    A, A_group_stride, B, table, C, C_row_stride, ahead, ahead_step = addresses
+    A, C, ahead = (fields(builder, Strided, views[i]) for i in (0, 2, 3))
+    B = fields(builder, Table, views[1])
+    table = pointer(builder, B.addresses, _WORD)
     item_bytes = VECTOR_BYTES // vector.count
 
     def offset(base: Any, amount: int) -> Any:
         return builder.add(base, _WORD(amount)) if amount else base
 
-    C_rows = [C]
+    C_rows = [C.address]
     for _ in range(rows - 1):
-        C_rows.append(builder.add(C_rows[-1], C_row_stride))
+        C_rows.append(builder.add(C_rows[-1], C.stride))
     columns = range(TILE_VECTORS)
     zeros = [constant(vector, 0.0)] * (rows * TILE_VECTORS)
     before = builder.block
@@ -166,7 +129,7 @@ def _emit_rows(
     builder.position_at_end(term)
     place, entry, line, *totals = phis(3)
     a = builder.add(group_A, place)
-    b = builder.add(B, builder.load(builder.gep(table, [entry])))
+    b = builder.add(B.offset, builder.load(builder.gep(table, [entry])))
     B_vectors = [load_value(builder, offset(b, j * VECTOR_BYTES), vector) for j in columns]
     new = []
     for i in range(rows):
@@ -177,16 +140,18 @@ def _emit_rows(
             new.append(call(builder, f"llvm.fmuladd.{suffix(vector)}", vector, terms))
     emit_prefetch(builder, line)
     next_place = builder.add(place, _WORD(item_bytes))
-    new = [builder.add(entry, _WORD(1)), builder.add(line, ahead_step), *new]
+    new = [builder.add(entry, _WORD(1)), builder.add(line, ahead.stride), *new]
     builder.cbranch(builder.icmp_signed("<", next_place, stop), term, group_done)
     connect([place, entry, line, *totals], group, [_WORD(0), *group_state])
     connect([place, entry, line, *totals], term, [next_place, *new])
 
     builder.position_at_end(group_done)
     fewer = builder.sub(left, _WORD(A_GROUP))
-    next_A = builder.add(group_A, A_group_stride)
+    next_A = builder.add(group_A, A.stride)
     builder.branch(next_group)
-    connect([left, group_A, *group_state], before, [n_terms, A, _WORD(0), ahead, *zeros])
+    connect(
+        [left, group_A, *group_state], before, [B.n, A.address, _WORD(0), ahead.address, *zeros]
+    )
     connect([left, group_A, *group_state], group_done, [fewer, next_A, *new])
 
     totals = group_state[2:]

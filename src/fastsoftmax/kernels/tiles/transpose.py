@@ -13,6 +13,8 @@ from fastsoftmax.kernels.compile.jit import jit
 from fastsoftmax.kernels.vectors import simd, vector_ir
 from fastsoftmax.kernels.vectors.memory import (
     Array,
+    Strided,
+    Table,
     item_bytes,
     load_address,
     load_item,
@@ -202,68 +204,55 @@ def indices(numbers: Sequence[int]) -> ir.Constant:
 
 
 @jit
-def transpose_rows(
-    item: Array,
-    rows: int,
-    offset: int,
-    n_rows: int,
-    n_columns: int,
-    target: int,
-    stride: int,
-) -> None:
-    """target (n_columns, lanes) = (n_rows, n_columns)', zeros beyond n_rows <= lanes.
+def transpose_rows(item: Array, rows: Table, n_columns: int, target: Strided) -> None:
+    """target (n_columns, lanes) = rows (n, n_columns)', zeros beyond the last; of more, the first.
 
-    The addresses of the rows lie at `rows`; columns begin `offset` bytes into them. Rows of the
-    target are one vector long and `stride` bytes apart; there must be room for n_columns rounded
-    up to the next multiple of `lanes`.
+    Rows of the target are one vector long; there must be room for n_columns rounded up to the next
+    multiple of `lanes`.
     """
     size = item_bytes(item)
     lanes = VECTOR_BYTES // size
-    if n_rows == lanes and n_columns >= lanes:
+    table, offset, stride = rows.addresses, rows.offset, target.stride
+    if rows.n >= lanes and n_columns >= lanes:
         for d in range(0, n_columns, lanes):
             first = min(d, n_columns - lanes)  # the last tile begins within the one before
-            transpose_tile(item, rows, offset + first * size, target + first * stride, stride)
+            place = target.address + first * stride
+            transpose_tile(item, table, offset + first * size, place, stride)
         return
-    if n_rows == lanes:
+    if rows.n >= lanes:
         for d in range(0, n_columns, PIECE_BYTES // size):
             first = max(min(d, n_columns - PIECE_BYTES // size), 0)
-            place = target + first * stride
-            transpose_piece(item, rows, offset + first * size, place, stride, n_columns - first)
+            place = target.address + first * stride
+            transpose_piece(item, table, offset + first * size, place, stride, n_columns - first)
         return
     for d in range(n_columns):
-        simd.store(simd.splat(item, 0.0), target + d * stride)
-        for r in range(n_rows):
-            value = load_item(item, load_address(rows, r) + offset + d * size)
-            store_item(item, target + d * stride + r * size, value)
+        place = target.address + d * stride
+        simd.store(simd.splat(item, 0.0), place)
+        for r in range(rows.n):
+            value = load_item(item, load_address(table, r) + offset + d * size)
+            store_item(item, place + r * size, value)
 
 
 @jit
 def transpose_rows_back(
-    item: Array,
-    source: int,
-    stride: int,
-    n_rows: int,
-    n_columns: int,
-    target: int,
-    target_stride: int,
+    item: Array, source: Strided, n_rows: int, n_columns: int, target: Strided
 ) -> None:
     """target (n_rows, n_columns) = source (n_columns, lanes)', for n_rows <= lanes.
 
-    Rows of the source are `stride` bytes apart, and their number must be readable up to the next
-    multiple of `lanes`.
+    The source must be readable up to the next multiple of `lanes` of its rows.
     """
-    lanes = VECTOR_BYTES // item_bytes(item)
+    size, stride = item_bytes(item), source.stride
+    lanes = VECTOR_BYTES // size
     if n_rows == lanes:
         whole = n_columns - n_columns % lanes
         for k in range(0, whole, lanes):
-            address = target + k * item_bytes(item)
-            transpose_tile_back(item, source + k * stride, stride, address, target_stride, -1)
+            at, place = source.address + k * stride, target.address + k * size
+            transpose_tile_back(item, at, stride, place, target.stride, -1)
         if n_columns > whole:
-            address = target + whole * item_bytes(item)
-            rest = n_columns - whole
-            transpose_tile_back(item, source + whole * stride, stride, address, target_stride, rest)
+            at, place = source.address + whole * stride, target.address + whole * size
+            transpose_tile_back(item, at, stride, place, target.stride, n_columns - whole)
         return
     for r in range(n_rows):
         for k in range(n_columns):
-            value = load_item(item, source + k * stride + r * item_bytes(item))
-            store_item(item, target + r * target_stride + k * item_bytes(item), value)
+            value = load_item(item, source.address + k * stride + r * size)
+            store_item(item, target.address + r * target.stride + k * size, value)

@@ -9,6 +9,7 @@ the functions below, so that a further item type is added in this file only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy.typing as npt
@@ -17,13 +18,14 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastsoftmax.kernels.compile.jit import jit, jit_inline
+from fastsoftmax.kernels.compile.jit import jit, jit_also, jit_inline
 from fastsoftmax.kernels.vectors import simd
 from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES, pointer
 
 Array = npt.NDArray[Any]
 
 CACHE_LINE = 64
+ADDRESS_BYTES = 8
 
 
 class Rows(NamedTuple):
@@ -35,11 +37,31 @@ class Rows(NamedTuple):
     column_stride: int  # bytes
 
 
+class Strided(NamedTuple):
+    """Rows of a matrix, groups of terms or cache lines, all equally far apart."""
+
+    address: int
+    stride: int  # bytes
+
+
+class Table(NamedTuple):
+    """Rows that lie anywhere, each so many bytes behind an address of a table."""
+
+    addresses: int  # of the table
+    offset: int  # bytes
+    n: int
+
+
 @intrinsic
 def item_bytes(typing_context: Any, array: Any) -> Any:
     """The size of an array's items, as a constant: `itemsize` is not one to the compiler."""
     size = array.dtype.bitwidth // 8
     return types.intp(array), lambda context, *_: context.get_constant(types.intp, size)
+
+
+def fields(builder: ir.IRBuilder, view: Callable[..., Any], value: Any) -> Any:
+    """A view in LLVM's code, for intrinsics to read by name: `view` is its class."""
+    return view(*cgutils.unpack_tuple(builder, value))
 
 
 @intrinsic
@@ -64,6 +86,15 @@ def load_address(typing_context: Any, table: Any, i: Any) -> Any:
         return builder.load(builder.gep(entries, [arguments[1]]))
 
     return types.intp(types.intp, types.intp), codegen
+
+
+@intrinsic
+def keep_alive(typing_context: Any, scratch: Any) -> Any:
+    """Keep the memory of an array up to here: by its address alone, it would be freed before.
+
+    No instruction comes of it, but Numba counts a use.
+    """
+    return types.void(scratch), lambda context, *_: context.get_dummy_value()
 
 
 @intrinsic
@@ -97,6 +128,24 @@ def emit_prefetch(builder: ir.IRBuilder, address: Any) -> None:
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
     read, locality, data = (ir.Constant(ir.IntType(32), value) for value in (0, 2, 1))
     builder.call(function, [builder.inttoptr(address, byte), read, locality, data])
+
+
+@jit_also
+def skip_rows(rows: Table, r: int) -> Table:
+    """Those from row r on."""
+    return Table(rows.addresses + r * ADDRESS_BYTES, rows.offset, rows.n - r)
+
+
+@jit_also
+def first_rows(rows: Table, n: int) -> Table:
+    """The first n of them, or all."""
+    return Table(rows.addresses, rows.offset, min(rows.n, n))
+
+
+@jit_also
+def skip_bytes(rows: Table, n: int) -> Table:
+    """The rows, each from its byte n on."""
+    return Table(rows.addresses, rows.offset + n, rows.n)
 
 
 @jit_inline
