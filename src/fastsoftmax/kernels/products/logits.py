@@ -107,15 +107,16 @@ def add_logits(
     """Z_T (K, ROW_BLOCK) += the share of the features [start, stop), as if b were zero.
 
     start is a multiple of A_GROUP. X_T and Z_T are addresses. The table of the rows goes on, to a
-    multiple of DOT_ROWS, with some that can be read. Meanwhile those `following` are asked for;
-    transposing, they are taken to lie one after another.
+    multiple of DOT_ROWS, with some that can be read. Meanwhile those `following` are asked for, as
+    far as the tiles have steps; transposing, they are taken to lie one after another.
     """
     if as_dots(stop - start, W.n_classes, item_bytes(item)):
         dots(item, rows, following, start, stop, W, Z_T)
         return
     size = item_bytes(item)
     panel_rows = TILE_BYTES // size
-    ahead, step = load_address(following.addresses, 0), CACHE_LINE if following.n else 0
+    line = load_address(following.addresses, 0)
+    last_line = line + following.n * W.n_features * size
     for d in range(start, stop, FEATURE_BLOCK):
         width = min(FEATURE_BLOCK, stop - d)
         for p in range(ceil_div(rows.n, panel_rows)):
@@ -124,12 +125,13 @@ def add_logits(
                 target = Strided(X_T + half * size, panel_rows * size)
                 transpose_rows(item, skip_bytes(part, d * size), width, target)
             B = Table(address_of(TILE_ROWS), X_T, width)
-            lines = Strided(ahead + (p * W.n_features + d) * step, step)
             for t in range(class_tiles(W.n_classes)):
                 k = first_class(t, W.n_classes)
                 height = first_class(t + 1, W.n_classes) - k
                 C = Strided(Z_T + (k * ROW_BLOCK + p * panel_rows) * size, ROW_BLOCK * size)
-                multiply_add(item, height, tile_weights(item, W, k, height, d), B, C, lines)
+                ahead = Strided(line, CACHE_LINE if line < last_line else 0)
+                multiply_add(item, height, tile_weights(item, W, k, height, d), B, C, ahead)
+                line += width * CACHE_LINE
 
 
 @jit_inline
