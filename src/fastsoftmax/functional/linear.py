@@ -131,7 +131,7 @@ def evaluate(p: Problem, grad_W: Array, grad_b: Array) -> float:
     """
     n_features, n_classes = p.W.shape
     dtype = p.W.dtype
-    if partials_fit(n_features, n_classes, dtype.itemsize):
+    if partials_fit(len(p.X), n_features, n_classes, dtype.itemsize):
         kernel = fused.loss_and_gradient_by_chunk
         chunks = n_partials = n_chunks(len(p.X))
     else:
