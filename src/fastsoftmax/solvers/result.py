@@ -50,6 +50,11 @@ class FitResult:
         """How far the objective may be above the optimum, as a share of it: at most this."""
         return relative_gap(self.objective, self.lower_bound)
 
+    @property
+    def how_far(self) -> str:
+        """How long solving went on, in words."""
+        return f"{self.n_passes:g} passes"
+
     def plot(self, ax: Any = None) -> Any:
         """Draw the objective's distance from its last lower bound by passes over X.
 
@@ -126,6 +131,11 @@ class PathResult:
     results: tuple[FitResult, ...]
     validation_loss: tuple[float, ...] = ()
     validation_accuracy: tuple[float, ...] = ()
+
+    @property
+    def how_far(self) -> str:
+        """How long solving went on, in words."""
+        return f"{len(self.results)} penalties"
 
     def best(self) -> FitResult:
         """The result with the lowest validation loss, the strongest penalty of equals.

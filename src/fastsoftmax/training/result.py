@@ -41,6 +41,11 @@ class SGDResult:
     learning_rate: float = 0.0
     stopped: str = "epochs"
 
+    @property
+    def how_far(self) -> str:
+        """How long training went on, in words."""
+        return f"{len(self.history['loss'])} epochs"
+
     def plot(self, ax: Any = None) -> Any:
         """Draw the losses by epoch, with the validation accuracy where there is one.
 
@@ -127,7 +132,7 @@ class TrainingInterrupted(KeyboardInterrupt):
     """
 
     def __init__(self, result: Any) -> None:
-        super().__init__("training was interrupted; `result` holds what was learnt by then")
+        super().__init__(f"training was interrupted after {result.how_far}; see `result`")
         self.result = result
 
     def __reduce__(self) -> Any:
