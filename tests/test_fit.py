@@ -27,3 +27,30 @@ def test_the_optimum_is_that_of_scipy(dtype):
     assert result.lower_bound <= best * (1 + 1e-12)
     assert best * (1 - 1e-12) <= result.objective <= best * (1 + 1e-6)
     assert result.model.W.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("targets", ["labels", "weightless", "soft"])
+def test_classes_that_no_target_asks_for_have_no_probability(targets, dtype):
+    """Their biases have no optimum but minus infinity, and no proof is had on the way there."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 3)).astype(dtype)
+    numbers, weight = rng.integers(0, 2, 40), np.ones(40)
+    y = np.array([0, 3])[numbers]
+    alone = fs.fit(X, y, l2=0.01)
+    options = {"classes": [0, 1, 2, 3], "l2": 0.01}
+    if targets == "weightless":
+        X, y = np.vstack([X, np.full((2, 3), np.nan, dtype)]), np.append(y, [1, 2])
+        weight = np.append(weight, [0, 0])
+    elif targets == "soft":
+        y = np.eye(4, dtype=dtype)[y]
+    result = fs.fit(X, y, sample_weight=weight, **options)
+    assert result.converged
+    assert result.objective == pytest.approx(alone.objective, rel=1e-5)
+    P = result.model.predict_proba(X[:40])
+    assert not P[:, 1:3].any()
+    np.testing.assert_allclose(P[:, [0, 3]], alone.model.predict_proba(X[:40]), atol=1e-3)
+    smoothed = fs.fit(X, y, sample_weight=weight, label_smoothing=0.1, **options)
+    assert smoothed.model.predict_proba(X[:40]).min() > 0.01
+    again = fs.fit(X, y, sample_weight=weight, init=smoothed.model, **options)
+    assert again.objective == pytest.approx(alone.objective, rel=1e-4)

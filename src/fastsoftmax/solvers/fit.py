@@ -30,6 +30,10 @@ from fastsoftmax.training.sgd import penalty
 
 Array = npt.NDArray[Any]
 
+# The bias of a class that no target asks for: its optimum is minus infinity. The other logits have
+# a mean of 0, so that the largest is no less, and exp(-1000) is 0 in float64.
+_NEVER = -1000.0
+
 
 def fit(
     X: npt.ArrayLike,
@@ -65,7 +69,8 @@ def fit(
         Labels, strings or whole numbers (any that `classes` lists); or soft targets, rows of
         finite weights of at least 0.
     classes, sample_weight, class_weight, label_smoothing, l2, standardize, feature_names
-        As in `fit_sgd`. With ``l2=0`` there may be no optimum, and there is no proof.
+        As in `fit_sgd`. With ``l2=0`` there may be no optimum, and there is no proof. A class that
+        no target asks for has a probability of 0, but with smoothed labels or without biases.
     fit_intercept : bool
         False keeps the biases at zero; features are then not centred.
     tol : float
@@ -147,8 +152,9 @@ def fit(
 class Setup:
     """Checked arguments, and what solutions for all penalties share."""
 
-    samples: data.Samples
-    names: Array
+    samples: data.Samples  # with targets for the classes to solve for
+    names: Array  # of all classes
+    solved: Array  # which of them some target asks for, (K,) bool
     feature_names: tuple[str, ...] | None
     dtype: np.dtype[Any]
     scaling: Scaling
@@ -163,7 +169,7 @@ class Setup:
         """The solution for a penalty, yet to be run, from parameters or from the first weights."""
         objective = Objective(
             normalised(self.samples),
-            len(self.names),
+            int(np.count_nonzero(self.solved)),
             self.scaling,
             self.moments,
             l2=l2,
@@ -183,6 +189,12 @@ class Setup:
         )
 
     def make_model(self, W: Array, b: Array) -> SoftmaxModel:
+        """Of the weights of the classes that were solved for."""
+        if not self.solved.all():
+            V, c = W, b
+            W = np.zeros((len(V), len(self.names)), V.dtype)
+            b = np.full(len(self.names), _NEVER, c.dtype)
+            W[:, self.solved], b[self.solved] = V, c
         return SoftmaxModel(W, b, self.names, self.feature_names)
 
 
@@ -216,20 +228,47 @@ def prepare(
         math.inf if time_limit is None else check.number(time_limit, "time_limit", 0),
         callback,
     )
+    label_smoothing = check.number(label_smoothing, "label_smoothing", 0, 1)
+    solved = np.ones(len(names), np.bool_)
+    W, b = data.starting_weights(init, names, n_features)
+    if intercept and not label_smoothing:
+        samples, solved = asked_for(samples, len(names))
+        W, b = (W, b) if solved.all() else (W[:, solved], b[solved])
     standardize = check.flag(standardize, "standardize")
     scaling, spread = coordinates(samples, compute_dtype, standardize, intercept)
     return Setup(
         samples,
         names,
+        solved,
         check.feature_names(feature_names, n_features),
         compute_dtype,
         scaling,
         spread,
-        check.number(label_smoothing, "label_smoothing", 0, 1),
+        label_smoothing,
         intercept,
         limits,
-        data.starting_weights(init, names, n_features),
+        (W, b),
     )
+
+
+def asked_for(samples: data.Samples, n_classes: int) -> tuple[data.Samples, Array]:
+    """(the rows with targets for some classes alone, which of all): those with a target weight.
+
+    No biases are the best where another class is solved for: ever lower ones are better.
+    """
+    targets, weight = samples.targets, samples.weight
+    if targets.ndim == 1:
+        solved = np.bincount(targets, weight, n_classes) > 0
+    else:
+        solved = np.einsum("n,nk->k", weight, targets, dtype=np.float64) > 0
+    if solved.all() or not solved.any():
+        return samples, np.ones(n_classes, np.bool_)
+    if targets.ndim == 1:
+        # a row of another class has a weight of zero, and any number will do
+        targets = np.maximum(np.cumsum(solved) - 1, 0)[targets]
+    else:
+        targets = targets[:, solved]
+    return samples._replace(targets=targets), solved
 
 
 def normalised(samples: data.Samples) -> data.Samples:

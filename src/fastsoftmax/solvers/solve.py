@@ -184,9 +184,8 @@ class Solve:
             exact = with_best_biases(objective, objective.at(point.parameters, np.float64), tol)
             self.parameters, self._value = exact.parameters, exact.objective
             self._bound = max(self._bound, lower_bound(objective, exact))
-        model = self._model(self.parameters)
-        if model.W.dtype != np.float64:
-            self._value = objective.of_model(model.W, model.b)
+        if self.dtype != np.float64:
+            self._value = objective.of_model(*self._rounded(self.parameters))
         gap = relative_gap(self._value, self._bound)
         if self.stopped == "gap" and gap > tol:
             self.stopped = "rounding"
@@ -208,5 +207,9 @@ class Solve:
         )
 
     def _model(self, parameters: Array) -> SoftmaxModel:
+        return self.make_model(*self._rounded(parameters))
+
+    def _rounded(self, parameters: Array) -> tuple[Array, Array]:
+        """(W, b) in the units of X, as a model has them."""
         W, b = self.objective.to_model(parameters)
-        return self.make_model(W.astype(self.dtype), b.astype(self.dtype))
+        return W.astype(self.dtype), b.astype(self.dtype)
