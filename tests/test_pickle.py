@@ -133,3 +133,8 @@ def test_classifiers_go_to_other_processes_and_come_back():
         each.partial_fit(X, labels, classes).partial_fit(X, labels)
     for model, twin in zip(several.estimators_, one.estimators_, strict=True):
         assert model.model_.W.tobytes() == twin.model_.W.tobytes()
+
+
+def test_classifiers_are_found_where_they_always_were():
+    """Pickles of a time when fastsoftmax.sklearn was one module name it."""
+    assert pickle.loads(b"cfastsoftmax.sklearn\nSoftmaxClassifier\n.") is SoftmaxClassifier

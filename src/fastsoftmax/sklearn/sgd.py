@@ -1,41 +1,27 @@
-"""Softmax regression as a scikit-learn classifier (extra `[sklearn]`)."""
+"""Softmax regression by mini-batch SGD, with a stream of rows."""
 
 from __future__ import annotations
 
 import copy
-import warnings
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 
-try:
-    from sklearn.base import BaseEstimator, ClassifierMixin
-    from sklearn.model_selection import train_test_split
-    from sklearn.utils import check_random_state
-    from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
-    from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
-except ImportError as error:
-    raise ImportError(
-        "fastsoftmax.sklearn needs scikit-learn 1.6 or later: pip install 'fastsoftmax[sklearn]'"
-    ) from error
-
-from fastsoftmax import functional
 from fastsoftmax import validation as check
-from fastsoftmax.model import SoftmaxModel, class_array, raise_unless_alike
-from fastsoftmax.training import data, fit_sgd
+from fastsoftmax.model import SoftmaxModel
+from fastsoftmax.sklearn.common import Classifier, of_classes, two_or_more, weights
+from fastsoftmax.training import fit_sgd
 from fastsoftmax.training.sgd import MAX_EPOCHS, rate_and_schedule
 from fastsoftmax.training.stream import Options, Stream
 
-__all__ = ["SoftmaxClassifier"]
-
 Array = npt.NDArray[Any]
 
-_DTYPES = [np.float64, np.float32]
 
-
-class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
+class SoftmaxClassifier(Classifier):
     """Softmax regression by mini-batch SGD, for scikit-learn.
 
     Parameters
@@ -97,8 +83,6 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     array(['no', 'yes'], dtype='<U3')
     """
 
-    classes_: Array
-    model_: SoftmaxModel
     n_iter_: int
     loss_curve_: list[float]
     _stream: Stream | None
@@ -167,11 +151,11 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             epochs = check.integer(self.max_iter, "max_iter", 1, MAX_EPOCHS)
         X, y = self._validated(X, y, reset=not goes_on)
         check_classification_targets(y)
-        classes = _two_or_more(np.unique(y))
+        classes = two_or_more(np.unique(y))
         if goes_on and not np.array_equal(classes, self.classes_):
             raise ValueError("warm_start needs the classes of the last fit")
-        class_weight = _of_classes(self.class_weight, classes)
-        weight = self._weights(X, y, classes, sample_weight, class_weight)
+        class_weight = of_classes(self.class_weight, classes)
+        weight = weights(X, y, classes, sample_weight, class_weight)
         random = check_random_state(self.random_state)
         held_out = patience = None
         if check.flag(self.early_stopping, "early_stopping"):
@@ -245,8 +229,8 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         first = not hasattr(self, "model_")
         _check_partial_fit_first_call(self, classes)
         X, y = self._validated(X, y, reset=first)
-        classes = _two_or_more(self.classes_)
-        weight = self._weights(X, y, classes, sample_weight, self.class_weight)
+        classes = two_or_more(self.classes_)
+        weight = weights(X, y, classes, sample_weight, self.class_weight)
         stream, options = copy.copy(getattr(self, "_stream", None)), self._options()
         if stream is None:
             stream = Stream(self._blank(X.dtype) if first else self.model_, options)
@@ -256,84 +240,6 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         self.loss_curve_ = [*getattr(self, "loss_curve_", []), loss]
         self.n_iter_ = len(self.loss_curve_)
         return self
-
-    def decision_function(self, X: Any) -> Array:
-        """Logits (N, K); for two classes (N,), positive where the second is predicted."""
-        Z = self._fitted(X, "decision_function")
-        return Z[:, 1] - Z[:, 0] if len(self.classes_) == 2 else Z
-
-    def predict(self, X: Any, utility: Any = None) -> Array:
-        """The most probable class (N,) of each sample of X (N, D), or the most useful decision.
-
-        Parameters
-        ----------
-        X : array_like, (N, D)
-        utility : array_like, (K,) or (decisions, K), optional
-            What a decision is worth in each class, in the order of `classes_`; the decision of
-            greatest expected utility is taken. For (K,) the decisions are classes; for
-            (decisions, K) they are row numbers. See `fastsoftmax.decide`.
-        """
-        if utility is None:
-            numbers = self._fitted(X, "predict")  # first of all: it may say "not fitted"
-            return self.classes_[numbers]
-        decisions: Array = functional.decide(self.predict_proba(X), utility)
-        return self.classes_[decisions] if np.ndim(utility) == 1 else decisions
-
-    def predict_proba(self, X: Any) -> Array:
-        """Probabilities (N, K) of samples X (N, D)."""
-        return self._fitted(X, "predict_proba")
-
-    def predict_log_proba(self, X: Any) -> Array:
-        """Log-probabilities (N, K) of samples X (N, D)."""
-        return self._fitted(X, "predict_log_proba")
-
-    @property
-    def coef_(self) -> Array:
-        if len(self.model_.classes) == 2:
-            return functional.softmax_to_binary(self.model_.W, self.model_.b)[0][None]
-        return self.model_.W.T
-
-    @property
-    def intercept_(self) -> Array:
-        if len(self.model_.classes) == 2:
-            return np.atleast_1d(functional.softmax_to_binary(self.model_.W, self.model_.b)[1])
-        return self.model_.b
-
-    def _become(self, other: SoftmaxClassifier) -> SoftmaxClassifier:
-        """Take up what a copy has learnt; all of it or, before this line, nothing."""
-        self.__dict__ = other.__dict__  # one store: no signal can come half-way
-        return self
-
-    def _fitted(self, X: Any, function: str) -> Array:
-        """A function of logits, of checked samples and the model."""
-        check_is_fitted(self, "model_")
-        check.raise_if_masked(X=X)
-        X = self._validated(X, reset=False)
-        result: Array = getattr(functional, function)(X, self.model_.W, self.model_.b)
-        return result
-
-    def _validated(self, X: Any, y: Any = "no_validation", *, reset: bool) -> Any:
-        """X, or X and y, as scikit-learn checks them.
-
-        Of what it would take as it is, only the columns are left to check: 13 us instead of 90.
-        """
-        plain = check.is_finite_matrix(X) and (isinstance(y, str) or _is_plain(y, len(X)))
-        return validate_data(self, X, y, dtype=_DTYPES, reset=reset, skip_check_array=plain)
-
-    def _weights(
-        self, X: Array, y: Array, classes: Array, sample_weight: Any, class_weight: Any
-    ) -> Array:
-        """Weights (N,) of the rows, those of their classes included."""
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
-        weight = check.sample_weight(sample_weight, len(X))
-        if class_weight is None:
-            return weight
-        numbers, _ = data.encode(y, len(X), classes, X.dtype)
-        factors = data.weight_by_class(class_weight, numbers, classes, weight)
-        return weight * factors[numbers]
 
     def _penalty(self, n_classes: int) -> tuple[float, bool]:
         """`alpha` as l2 of two or more vectors of coefficients; whether on the sum of losses."""
@@ -370,30 +276,3 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         n_classes = len(self.classes_)
         W, b = np.zeros((self.n_features_in_, n_classes), dtype), np.zeros(n_classes, dtype)
         return SoftmaxModel(W, b, self.classes_, getattr(self, "feature_names_in_", None))
-
-
-def _is_plain(y: Any, n_rows: int) -> bool:
-    return type(y) is np.ndarray and y.shape == (n_rows,) and y.dtype.kind in "biuU"
-
-
-def _two_or_more(classes: Array) -> Array:
-    if len(classes) < 2:
-        raise ValueError(
-            f"The number of classes has to be greater than one; got {len(classes)} class"
-        )
-    return classes
-
-
-def _of_classes(class_weight: Any, classes: Array) -> Any:
-    """`class_weight` without the classes that these rows lack, as those of a fold may."""
-    if not isinstance(class_weight, Mapping):
-        return class_weight
-    names = class_array(list(class_weight), "class_weight")
-    raise_unless_alike(names, class_array(classes, "y"), "class_weight", "y")
-    present = set(classes.tolist())
-    absent = [label for label in class_weight if label not in present]
-    for label in absent:
-        check.number(class_weight[label], f"class_weight[{label!r}]", 0)
-    if absent and not present <= class_weight.keys():  # it may be a slip of the pen
-        warnings.warn(f"class_weight has {absent[0]!r}, which y lacks", UserWarning, stacklevel=4)
-    return {label: value for label, value in class_weight.items() if label in present}
