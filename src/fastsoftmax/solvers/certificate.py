@@ -129,7 +129,7 @@ def _inverse_of_biases(objective: Objective, parameters: Array) -> Array:
     n_classes = objective.n_classes
     H = np.zeros((n_classes + 1, n_classes + 1))
     for rows in objective.slabs():
-        P = objective.probabilities(parameters, rows, np.float32)
+        P = objective.probabilities(parameters, rows, objective.narrow)
         objective.add_products(rows, P, H, n_features=0)
     S = np.zeros((n_classes, padded(n_classes, 8)))
     diagonal = H[-1, :-1]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from fastsoftmax.kernels.passes.inverse import invert, multiply
 from fastsoftmax.kernels.tiles.packing import padded
-from fastsoftmax.solvers.objective import Objective
+from fastsoftmax.solvers.objective import FEWEST_ROWS, Objective
 from fastsoftmax.threads import launch
 
 Array = npt.NDArray[Any]
@@ -81,13 +81,12 @@ class Factors:
         self._objective = objective
         n_rows, n_features = objective.samples.X.shape
         n_classes, size = objective.shape
-        self._pass = n_rows * (_PASS_COST * 4 * n_features * n_classes + _ROW_COST)
+        self._rows = max(n_rows, FEWEST_ROWS)
+        self._pass = self._rows * (_PASS_COST * 4 * n_features * n_classes + _ROW_COST)
         self._gram_size, self._hessian_size = size, n_classes * size
         self._has_hessian = self._hessian_size**2 <= _MOST_NUMBERS and n_classes > 1
         self._has_gram = size**2 <= _MOST_NUMBERS
         self._at_gram = False
-        # what scales the steps need not be exact
-        self._narrow = np.float64 if objective.scaling.on_load(np.dtype(np.float32)) else np.float32
         self._passes = -_CREDIT  # at the last change
         bend = 0.5 * float((objective.scaling.scale**2 * objective.moments.spread).sum())
         bend = bend / objective.moments.weight + 0.5 + objective.l2
@@ -103,14 +102,13 @@ class Factors:
         objective = self._objective
         spent = (objective.n_passes - self._passes) * self._pass
         spent *= _WIDE_PASS if dtype == np.float64 else 1.0
-        n_rows = len(objective.samples.X)
         if not self._at_gram and self._has_gram:
-            cost = self._cost(self._gram_size, n_rows if self.gram.matrix is None else 0)
+            cost = self._cost(self._gram_size, self._rows if self.gram.matrix is None else 0)
             if spent < cost:
                 return False
             self.now, self._at_gram = self._of_gram(), True
         elif self._has_hessian and spent >= self._cost(
-            objective.n_classes * self._gram_size, n_rows
+            objective.n_classes * self._gram_size, self._rows
         ):
             self.now = self._of_hessian(parameters)
         else:
@@ -124,7 +122,7 @@ class Factors:
         if self.gram.matrix is None:
             matrix = np.zeros((self._gram_size, self._gram_size))
             for rows in objective.slabs():
-                P = np.empty((rows.stop - rows.start, 0), self._narrow)
+                P = np.empty((rows.stop - rows.start, 0), objective.narrow)
                 objective.add_products(rows, P, matrix, objective.n_features)
             self.gram.matrix = matrix
         return self._inverse(self.gram.matrix[None] / objective.n_classes)
@@ -136,7 +134,7 @@ class Factors:
         n = n_classes * size
         products = np.zeros((n, n))
         for rows in objective.slabs():
-            P = objective.probabilities(parameters, rows, self._narrow)
+            P = objective.probabilities(parameters, rows, objective.narrow)
             P = np.ascontiguousarray(P[:, :-1])
             objective.add_products(rows, P, products, objective.n_features)
         H = products.reshape(n_classes, size, n_classes, size)

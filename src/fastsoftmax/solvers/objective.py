@@ -23,6 +23,10 @@ Array = npt.NDArray[Any]
 _SLAB_LOGITS = 2**22  # of the rows whose probabilities are held at once
 _SAMPLE_ROWS = 512  # that tell how far a step goes
 
+# Fewer rows count as so many where costs are weighed, for their passes take no less time, and are
+# multiplied in float64: so that weights give the steps of repeated rows.
+FEWEST_ROWS = 128
+
 
 class Point(NamedTuple):
     """Where the objective was computed, in one pass over X."""
@@ -63,6 +67,13 @@ class Objective:
     @property
     def n_features(self) -> int:
         return int(self.samples.X.shape[1])
+
+    @property
+    def narrow(self) -> np.dtype[Any]:
+        """The type for matrices that need not be exact, since they only scale the steps."""
+        far = self.scaling.on_load(np.dtype(np.float32))
+        few = len(self.samples.X) <= FEWEST_ROWS
+        return np.dtype(np.float64 if far or few else np.float32)
 
     @property
     def shape(self) -> tuple[int, int]:
