@@ -66,3 +66,13 @@ def test_weights_are_repeated_rows():
     assert weighted.gap > 1e-9
     assert weighted.n_passes == repeated.n_passes
     np.testing.assert_allclose(weighted.model.W, repeated.model.W, rtol=0, atol=1e-10)
+
+
+def test_a_path_begins_with_the_hessian_of_the_last_penalty():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((2000, 12)) @ rng.standard_normal((12, 12))
+    y = (X @ rng.standard_normal((12, 8)) + 3 * rng.gumbel(size=(2000, 8))).argmax(axis=1)
+    path = fs.fit_path(X, y, l2s=[1e-3, 3e-4, 1e-4], tol=1e-6)
+    single = fs.fit(X, y, l2=1e-4, tol=1e-6)
+    assert path.results[-1].objective == pytest.approx(single.objective, rel=2e-6)
+    assert path.results[-1].n_passes < 0.5 * single.n_passes

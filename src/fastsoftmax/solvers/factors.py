@@ -68,9 +68,10 @@ class Number:
 
 @dataclass
 class Gram:
-    """The Gram matrix (D + 1, D + 1) of the rows, once it is made: all penalties have the same."""
+    """What the solutions for all penalties share: matrices without the penalty, once made."""
 
-    matrix: Array | None = None
+    matrix: Array | None = None  # (D + 1, D + 1), the products of the features
+    hessian: Array | None = None  # (1, n, n), the last: near it, the next solution begins
 
 
 class Factors:
@@ -102,7 +103,13 @@ class Factors:
         objective = self._objective
         spent = (objective.n_passes - self._passes) * self._pass
         spent *= _WIDE_PASS if dtype == np.float64 else 1.0
-        if not self._at_gram and self._has_gram:
+        if (
+            not self._at_gram
+            and self.gram.hessian is not None
+            and spent >= self._cost(self._hessian_size, 0)
+        ):
+            self.now, self._at_gram = self._inverse(self.gram.hessian), True
+        elif not self._at_gram and self._has_gram:
             cost = self._cost(self._gram_size, self._rows if self.gram.matrix is None else 0)
             if spent < cost:
                 return False
@@ -148,7 +155,8 @@ class Factors:
         shared = np.einsum("kdkd->d", H) / n_classes**2
         features = np.arange(size)
         H[:, features, :, features] += shared[:, None, None]
-        return self._inverse(H.reshape(1, n, n))
+        self.gram.hessian = H.reshape(1, n, n)
+        return self._inverse(self.gram.hessian)
 
     def _inverse(self, H: Array) -> Factor:
         """Of a matrix (1, n, n), for each class or the parameters of all, with the penalty."""

@@ -44,7 +44,8 @@ def fit_path(
 ) -> PathResult:
     """Solve for several penalties, the strongest first, each from the optimum of the last.
 
-    The moments and the Gram matrix of X are computed once.
+    The moments and the Gram matrix of X are computed once, and the Hessian of one solution is what
+    the steps to the next begin with.
 
     Parameters
     ----------
