@@ -12,7 +12,7 @@ import pytest
 from sklearn.multioutput import MultiOutputClassifier
 
 import fastsoftmax as fs
-from fastsoftmax.sklearn import SoftmaxClassifier
+from fastsoftmax.sklearn import SoftmaxClassifier, SoftmaxRegression, SoftmaxRegressionCV
 
 X = np.random.default_rng(0).normal(size=(60, 4))
 y = np.arange(60) % 3
@@ -45,6 +45,8 @@ PUBLIC = {
     "fit": lambda: SoftmaxClassifier(random_state=0).fit(X, y),
     "partial_fit": lambda: SoftmaxClassifier(alpha=0.1).partial_fit(X, y, [0, 1, 2]),
     "both": lambda: SoftmaxClassifier(random_state=0).fit(X, y).partial_fit(X, y),
+    "regression": lambda: SoftmaxRegression().fit(X, y),
+    "regression, penalty chosen": lambda: SoftmaxRegressionCV(3, cv=2).fit(X, y),
     "model": lambda: fs.SoftmaxModel(np.eye(4, 3), np.zeros(3), y[:3], NAMES),
     "result": lambda: fs.fit_sgd(X, y, epochs=2, validation_data=(X, y)),
     "divergence": raised,

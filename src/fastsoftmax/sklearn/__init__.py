@@ -1,6 +1,8 @@
 """Softmax regression as scikit-learn classifiers (extra `[sklearn]`).
 
-`sgd` (SoftmaxClassifier, which takes steps), `common` (what a classifier does once it has a model).
+`regression` (SoftmaxRegression, solved to its optimum), `cv` (SoftmaxRegressionCV, which chooses
+the penalty), `solved` (what these two share); `sgd` (SoftmaxClassifier, which takes steps);
+`common` (what a classifier does once it has a model).
 """
 
 try:
@@ -10,6 +12,8 @@ except ImportError as error:
         "fastsoftmax.sklearn needs scikit-learn 1.6 or later: pip install 'fastsoftmax[sklearn]'"
     ) from error
 
+from fastsoftmax.sklearn.cv import SoftmaxRegressionCV
+from fastsoftmax.sklearn.regression import SoftmaxRegression
 from fastsoftmax.sklearn.sgd import SoftmaxClassifier
 
-__all__ = ["SoftmaxClassifier"]
+__all__ = ["SoftmaxClassifier", "SoftmaxRegression", "SoftmaxRegressionCV"]

@@ -103,12 +103,18 @@ def two_or_more(classes: Array) -> Array:
     return classes
 
 
+def checked_weight(sample_weight: Any, X: Array) -> Array:
+    """Weights (N,) of the rows, as scikit-learn checks them."""
+    weight: Array = _check_sample_weight(
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+    )
+    return weight
+
+
 def weights(X: Array, y: Array, classes: Array, sample_weight: Any, class_weight: Any) -> Array:
     """Weights (N,) of the rows, those of their classes included."""
     if sample_weight is not None:
-        sample_weight = _check_sample_weight(
-            sample_weight, X, dtype=np.float64, ensure_non_negative=True
-        )
+        sample_weight = checked_weight(sample_weight, X)
     weight = check.sample_weight(sample_weight, len(X))
     if class_weight is None:
         return weight
