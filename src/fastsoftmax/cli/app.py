@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,13 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import typer
-from rich.console import Console
-from rich.table import Table as RichTable
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from fastsoftmax._version import __version__
 from fastsoftmax.cli import bench, data
+from fastsoftmax.cli.output import (
+    check_plot,
+    check_writable,
+    console,
+    ended,
+    facts_table,
+    one_line_errors,
+)
 from fastsoftmax.cli.timing import pass_seconds, rows_for
 from fastsoftmax.files import atomic_write
 from fastsoftmax.functional import loss
@@ -35,43 +37,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-
-class _Console(Console):
-    """Standard output; that its reader went away is an error like others."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
-
-
-console = _Console()
-
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """What goes wrong ends the program with one line: exit code 2, or 130 for Ctrl-C."""
-    try:
-        yield
-        print(end="", flush=True)  # what standard output does not take is an error too
-    except (ValueError, TypeError, OSError, FloatingPointError, ImportError, MemoryError) as error:
-        text = "whoever read the output closed it" if _is_broken_pipe(error) else str(error)
-        raise _ended(" ".join(text.split()) or type(error).__name__, 2) from None
-    except KeyboardInterrupt:
-        raise _ended("interrupted", 130) from None
-
-
-def _is_broken_pipe(error: BaseException) -> bool:
-    return isinstance(error, BrokenPipeError) or "Broken pipe" in str(error)  # polars' has no type
-
-
-def _ended(line: str, code: int) -> typer.Exit:
-    """Say the line; what ends the program."""
-    try:
-        print(end="", flush=True)
-    except OSError:  # Python would complain at its end of what it cannot write
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    print(f"fastsoftmax: {line}", file=sys.stderr)
-    return typer.Exit(code)
 
 
 def _show_version(wanted: bool) -> None:
@@ -130,8 +95,8 @@ def train(
 ) -> None:
     """Train a model; print its test accuracy and loss, and the speed against NumPy."""
     with one_line_errors():
-        _check_writable(output)
-        _check_plot(plot)
+        check_writable(output)
+        check_plot(plot)
         if not 0 <= test_fraction < 1:
             raise ValueError(f"--test-fraction must be at least 0 and below 1, got {test_fraction}")
         X, y, names = _training_data(file, label)
@@ -174,7 +139,7 @@ def predict(
 ) -> None:
     """Apply a model: columns are matched by the names it was trained on, others are ignored."""
     with one_line_errors():
-        _check_writable(output)
+        check_writable(output)
         model = SoftmaxModel.load(model_file)
         X = data.read(file).features(model.feature_names, len(model.W))
         if proba:
@@ -191,17 +156,6 @@ def predict(
 
 
 app.command("bench")(one_line_errors()(bench.command))
-
-
-def _check_writable(output: Path | None) -> None:
-    """Say before the work that the result could not be written after it."""
-    if output is None:
-        return
-    if output.is_dir():
-        raise ValueError(f"{output} is a folder; --output must name a file")
-    folder = Path(os.path.realpath(output)).parent  # where a link leads to
-    if not folder.is_dir():
-        raise ValueError(f"--output: there is no folder {folder}")
 
 
 def _training_data(
@@ -243,23 +197,12 @@ def _fit(output: Path | None, X: Array, y: Array, **options: Any) -> SGDResult:
         if output is not None:
             result.model.save(output)
             told += f"; what was learnt by then is saved as {output}"
-        raise _ended(told, 130) from None
-
-
-def _check_plot(plot: Path | None) -> None:
-    """Before the training, not after it."""
-    if plot is None:
-        return
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ImportError("--plot needs matplotlib: pip install 'fastsoftmax[plot]'")
-    if plot.suffix not in (".png", ".svg", ".pdf"):
-        raise ValueError(f"--plot must end in .png, .svg or .pdf, got {plot}")
-    _check_writable(plot)
+        raise ended(told, 130) from None
 
 
 def _report(result: SGDResult, X: Array, X_test: Array, y: Array, y_test: Array) -> None:
     model = result.model
-    table = _table()
+    table = facts_table()
     table.add_row("data", f"{len(X)} rows x {X.shape[1]} features, {len(model.classes)} classes")
     if len(y_test):
         accuracy = model.score(X_test, y_test)
@@ -286,14 +229,6 @@ def _compare(model: SoftmaxModel, X: Array, y: Array) -> None:
         line = (
             f"{ours * 1e3:.3f} ms, NumPy {numpys * 1e3:.3f} ms: {numpys / ours:.2f} times as fast"
         )
-        table = _table()
+        table = facts_table()
         table.add_row("one pass", line if n_rows == len(X) else f"{line} on {n_rows} of the rows")
         console.print(table, highlight=False)
-
-
-def _table() -> RichTable:
-    """Two columns; those of several tables are in line."""
-    table = RichTable(show_header=False, box=None)
-    table.add_column(min_width=len("training speed"))
-    table.add_column()
-    return table
