@@ -1,8 +1,8 @@
 """The optimum of the objective of `fit_sgd`, and the proof of it.
 
-`fit` (the public function), `path` (many penalties), `objective` (value, gradient and products of
-features, in the coordinates that are solved in), `lbfgs` (the steps), `factors` (what they are
-measured by), `certificate` (lower bounds), `result`.
+`fit` (the public function), `path` (many penalties), `folds` (which penalty), `objective` (value,
+gradient and products of features, in the coordinates that are solved in), `lbfgs` (the steps),
+`factors` (what they are measured by), `certificate` (lower bounds), `result`.
 """
 
 from fastsoftmax.solvers.fit import fit
