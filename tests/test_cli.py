@@ -15,6 +15,8 @@ import fastsoftmax as fs
 from fastsoftmax.cli import app as commands
 from fastsoftmax.cli import timing
 from fastsoftmax.cli.app import app
+from fastsoftmax.solvers.folds import cross_validate, stratified_folds
+from fastsoftmax.solvers.lbfgs import LBFGS
 
 
 def run(*arguments):
@@ -157,6 +159,69 @@ def test_train_passes_its_options_on(frame, tmp_path):
         assert result.exit_code == 0, result.output
         twin = fs.fit_sgd(X, y.astype(str), epochs=3, **arguments).model
         np.testing.assert_array_equal(fs.SoftmaxModel.load(tmp_path / "m.npz").W, twin.W)
+
+
+def test_train_to_the_optimum_passes_its_options_on(frame, tmp_path):
+    frame.write_csv(tmp_path / "data.csv")
+    X, y = frame.select("a", "b", "n").to_numpy(), frame["kind"].to_numpy().astype(str)
+    train = "train", tmp_path / "data.csv", "--label", "kind", "--optimum", "--test-fraction", 0
+    for options, arguments in (
+        (["--tol", 1e-6], {"tol": 1e-6}),
+        (["--l2", 0.3, "--no-standardize"], {"l2": 0.3, "standardize": False}),
+    ):
+        result = run(*train, *options, "-o", tmp_path / "m.npz")
+        assert result.exit_code == 0, result.output
+        twin = fs.fit(X, y, **arguments)
+        model = fs.SoftmaxModel.load(tmp_path / "m.npz")
+        np.testing.assert_array_equal(model.W, twin.model.W)
+        assert model.feature_names == ("a", "b", "n")
+        assert re.search(rf"objective\s+{twin.objective:.6f},", result.stdout)
+        assert re.search(rf"gap\s+{twin.gap:.1e} .* proved", result.stdout)
+        assert re.search(rf"stopped\s+{twin.stopped} *\n", result.stdout)
+        assert re.search(rf"solving\s+{twin.n_passes:.1f} passes .* in [\d.]+ s", result.stdout)
+    assert re.search(r"stopped\s+max_passes, not conv|rounding", run(*train, "--tol", 0).stdout)
+
+
+def test_cross_validation_chooses_the_penalty(frame, tmp_path):
+    pytest.importorskip("matplotlib")
+    frame.write_csv(tmp_path / "data.csv")
+    X, y = frame.select("a", "b", "n").to_numpy(), frame["kind"].to_numpy().astype(str)
+    train = "train", tmp_path / "data.csv", "--label", "kind", "--optimum", "--cv", 3
+    train += "--test-fraction", 0, "--seed", 7
+    assert "chosen, at an end" in run(*train).stdout  # the classes are separable
+    y[::5] = np.where(y[::5] == "wet", "dry", "wet")
+    frame.with_columns(kind=pl.Series(y)).write_csv(tmp_path / "data.csv")
+    out = "-o", tmp_path / "m.npz", "--plot", tmp_path / "gap.png"
+    result = run(*train, *out)
+    assert result.exit_code == 0, result.output
+    assert f"the gap drawn as {tmp_path / 'gap.png'}" in result.stdout
+    l2s = np.logspace(4, -4, 13) / 200
+    found = cross_validate(X, y, stratified_folds(y, 3, seed=7), l2s=l2s)
+    lines = [line.split() for line in result.stdout.splitlines()[1:14]]
+    columns = found.l2s, found.mean_loss, found.standard_error, found.accuracies.mean(axis=0)
+    for i, (line, numbers) in enumerate(zip(lines, zip(*columns, strict=True), strict=True)):
+        np.testing.assert_allclose([float(text) for text in line[:4]], numbers, 5e-3, 5e-5)
+        assert (line[4:5] == ["chosen"]) == (i == found.best)
+    model = fs.SoftmaxModel.load(tmp_path / "m.npz")
+    np.testing.assert_array_equal(model.W, fs.fit(X, y, l2=found.l2s[found.best]).model.W)
+
+
+def test_options_of_the_other_way_of_training_are_refused(frame, tmp_path):
+    frame.write_csv(tmp_path / "data.csv")
+    train = "train", tmp_path / "data.csv", "--label", "kind", "-o", tmp_path / "m.npz"
+    for option, value in (
+        ("--epochs", 3),
+        ("--batch-size", 128),
+        ("--learning-rate", 0.1),
+        ("--momentum", 0.9),
+    ):
+        fails(run(*train, "--optimum", option, value), f"{option} is an option of SGD")
+    fails(run(*train, "--tol", 0.1), "--tol needs --optimum")
+    fails(run(*train, "--cv", 5), "--cv needs --optimum")
+    fails(run(*train, "--optimum", "--cv", 5, "--l2", 1), "--cv chooses the penalty")
+    fails(run(*train, "--optimum", "--cv", 1), "folds must be at least 2, got 1")
+    fails(run(*train, "--optimum", "--tol", -1), "tol must be")
+    assert not (tmp_path / "m.npz").exists()
 
 
 def test_errors_are_one_line_with_exit_code_2(frame, trained, tmp_path):
@@ -339,6 +404,39 @@ def test_ctrl_c_saves_what_was_learnt(frame, tmp_path, monkeypatch):
     result = run(*train)
     assert result.exit_code == 130
     assert result.stderr.strip().endswith("fastsoftmax: interrupted after 3 epochs")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a signal is sent as POSIX does")
+@pytest.mark.usefixtures("heeds_ctrl_c")
+def test_ctrl_c_on_the_way_to_the_optimum(trained, tmp_path, monkeypatch):
+    """What was learnt is saved; what was not takes the place of no older model."""
+    fit, step = fs.fit, 0
+
+    def interrupted(*arguments, progress, **options):
+        def interrupt(done, objective, gap):
+            if done == step:
+                signal.raise_signal(signal.SIGINT)
+
+        if step < 0:
+            monkeypatch.setattr(LBFGS, "step", lambda *a: signal.raise_signal(signal.SIGINT))
+        return fit(*arguments, progress=interrupt, **options)
+
+    monkeypatch.setattr(commands, "fit", interrupted)
+    older = trained.read_bytes()
+    out = "--optimum", "--tol", 1e-9, "-o", trained
+    train = "train", tmp_path / "data.csv", "--label", "kind", *out
+    result = run(*train)
+    assert result.exit_code == 130
+    said = result.stderr.strip().splitlines()[-1]
+    assert re.match(r"fastsoftmax: interrupted after [\d.]+ passes; what was learnt by then", said)
+    assert said.endswith(f" is saved as {trained}")
+    learnt = trained.read_bytes()
+    assert learnt != older
+    step = -1
+    result = run(*train)
+    assert result.exit_code == 130
+    assert result.stderr.strip().splitlines()[-1] == "fastsoftmax: interrupted"
+    assert trained.read_bytes() == learnt
 
 
 def test_ctrl_c_elsewhere_is_one_line(trained, tmp_path, monkeypatch):

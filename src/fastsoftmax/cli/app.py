@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +17,7 @@ from sklearn.model_selection import train_test_split
 
 from fastsoftmax._version import __version__
 from fastsoftmax.cli import bench, data
+from fastsoftmax.cli.optimum import choose_penalty, optimum_facts, refuse_options
 from fastsoftmax.cli.output import (
     check_plot,
     check_writable,
@@ -27,6 +30,7 @@ from fastsoftmax.cli.timing import pass_seconds, rows_for
 from fastsoftmax.files import atomic_write
 from fastsoftmax.functional import loss
 from fastsoftmax.model import SoftmaxModel, class_array
+from fastsoftmax.solvers import FitResult, fit
 from fastsoftmax.training import SGDResult, TrainingInterrupted, fit_sgd
 
 Array = npt.NDArray[Any]
@@ -73,11 +77,13 @@ def train(
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the data; by its size by default.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Rows per step.")] = 128,
+    batch_size: Annotated[int | None, typer.Option(help="Rows per step; 128 by default.")] = None,
     learning_rate: Annotated[
         float | None, typer.Option(help="Step size; found from the data by default.")
     ] = None,
-    momentum: Annotated[float, typer.Option(help="Share of the last step in the next.")] = 0.9,
+    momentum: Annotated[
+        float | None, typer.Option(help="Share of the last step in the next; 0.9 by default.")
+    ] = None,
     l2: Annotated[
         float | None,
         typer.Option(help="Penalty l2/2 * ||W||^2 on the mean loss; 1/rows by default."),
@@ -85,44 +91,76 @@ def train(
     standardize: Annotated[
         bool, typer.Option(help="Centre and scale the features for the training.")
     ] = True,
-    seed: Annotated[int, typer.Option(help="Of the held-out part and the order of rows.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the held-out part, folds, order of rows.")] = 0,
     test_fraction: Annotated[
         float, typer.Option(help="Share of the rows held out to test on; 0 for none.")
     ] = 0.2,
     plot: Annotated[
-        Path | None, typer.Option(help="Where to draw the loss curves (.png, .svg, .pdf).")
+        Path | None, typer.Option(help="Where to draw how it went (.png, .svg, .pdf).")
+    ] = None,
+    optimum: Annotated[
+        bool, typer.Option("--optimum", help="Solve to a proven optimum instead of running SGD.")
+    ] = False,
+    tol: Annotated[
+        float | None,
+        typer.Option(help="With --optimum: the relative gap to stop at; 1e-4 by default."),
+    ] = None,
+    cv: Annotated[
+        int | None,
+        typer.Option(
+            metavar="FOLDS",
+            help="With --optimum: choose the penalty by so many folds of cross-validation.",
+        ),
     ] = None,
 ) -> None:
     """Train a model; print its test accuracy and loss, and the speed against NumPy."""
     with one_line_errors():
+        sgd = {
+            "--epochs": epochs,
+            "--batch-size": batch_size,
+            "--learning-rate": learning_rate,
+            "--momentum": momentum,
+        }
+        refuse_options(optimum, sgd, {"--tol": tol, "--cv": cv})
+        if cv is not None and l2 is not None:
+            raise ValueError("--cv chooses the penalty: leave out --l2")
         check_writable(output)
         check_plot(plot)
         if not 0 <= test_fraction < 1:
             raise ValueError(f"--test-fraction must be at least 0 and below 1, got {test_fraction}")
         X, y, names = _training_data(file, label)
         parts = _hold_out(X, y, test_fraction, seed)
-        result = _fit(
-            output,
-            parts[0],
-            parts[2],
-            epochs="auto" if epochs is None else epochs,
-            batch_size=batch_size,
-            learning_rate="auto" if learning_rate is None else learning_rate,
-            momentum=momentum,
-            l2="auto" if l2 is None else l2,
-            standardize=standardize,
-            seed=seed,
-            feature_names=names,
-            progress=True,
-        )
+        options: dict[str, Any] = {
+            "l2": "auto" if l2 is None else l2,
+            "standardize": standardize,
+            "progress": True,
+        }
+        if optimum:
+            options["tol"] = 1e-4 if tol is None else tol
+            if cv is not None:
+                del options["l2"]
+                options["l2"] = choose_penalty(parts[0], parts[2], cv, seed, **options)
+        else:
+            options |= {
+                "epochs": "auto" if epochs is None else epochs,
+                "batch_size": 128 if batch_size is None else batch_size,
+                "learning_rate": "auto" if learning_rate is None else learning_rate,
+                "momentum": 0.9 if momentum is None else momentum,
+                "seed": seed,
+            }
+        started = time.perf_counter()
+        train = fit if optimum else fit_sgd
+        result = _trained(train, output, parts[0], parts[2], feature_names=names, **options)
+        seconds = time.perf_counter() - started
         if output is not None:
             result.model.save(output)
-        _report(result, *parts)
+        _report(result, seconds, *parts)
         if output is not None:
             console.print(f"model saved as {output}", highlight=False, soft_wrap=True)
         if plot is not None:
             result.plot().figure.savefig(plot)
-            console.print(f"loss curves drawn as {plot}", highlight=False, soft_wrap=True)
+            what = "the gap" if optimum else "loss curves"
+            console.print(f"{what} drawn as {plot}", highlight=False, soft_wrap=True)
         _compare(result.model, parts[0], parts[2])
 
 
@@ -187,20 +225,32 @@ def _hold_out(
     return X_train, X_test, y_train, y_test
 
 
-def _fit(output: Path | None, X: Array, y: Array, **options: Any) -> SGDResult:
-    """`fit_sgd`; Ctrl-C ends the program with what was learnt by then saved."""
+def _trained(
+    train: Callable[..., Any], output: Path | None, X: Array, y: Array, **options: Any
+) -> SGDResult | FitResult:
+    """`fit_sgd` or `fit`; Ctrl-C ends the program with what was learnt by then saved."""
     try:
-        return fit_sgd(X, y, **options)
+        result: SGDResult | FitResult = train(X, y, **options)
+        return result
     except TrainingInterrupted as interrupt:
         result = interrupt.result
-        told = f"interrupted after {len(result.history['loss'])} epochs"
+        if not result.history["seconds"]:
+            raise  # nothing was learnt that could take the place of an older model
+        told = f"interrupted after {result.how_far}"
         if output is not None:
             result.model.save(output)
             told += f"; what was learnt by then is saved as {output}"
         raise ended(told, 130) from None
 
 
-def _report(result: SGDResult, X: Array, X_test: Array, y: Array, y_test: Array) -> None:
+def _report(
+    result: SGDResult | FitResult,
+    seconds: float,
+    X: Array,
+    X_test: Array,
+    y: Array,
+    y_test: Array,
+) -> None:
     model = result.model
     table = facts_table()
     table.add_row("data", f"{len(X)} rows x {X.shape[1]} features, {len(model.classes)} classes")
@@ -213,10 +263,13 @@ def _report(result: SGDResult, X: Array, X_test: Array, y: Array, y_test: Array)
             table.add_row("test loss", f"{test_loss:.4f}")
         else:
             table.add_row("test loss", f"inf: {sum(~known)} rows of classes not trained on")
-    if result.history["loss"]:
-        seconds = np.median(result.history["seconds"][1:] or result.history["seconds"])
+    if isinstance(result, FitResult):
+        for fact in optimum_facts(result, seconds):
+            table.add_row(*fact)
+    elif result.history["loss"]:
+        epoch = np.median(result.history["seconds"][1:] or result.history["seconds"])
         table.add_row("training loss", f"{result.history['loss'][-1]:.4f} over the last epoch")
-        table.add_row("training speed", f"{len(X) / seconds:,.0f} rows per second")
+        table.add_row("training speed", f"{len(X) / epoch:,.0f} rows per second")
     console.print(table, highlight=False)
 
 
