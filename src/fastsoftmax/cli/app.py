@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from fastsoftmax._version import __version__
-from fastsoftmax.cli import bench, data
+from fastsoftmax.cli import bench, data, evaluate
 from fastsoftmax.cli.optimum import choose_penalty, optimum_facts, refuse_options
 from fastsoftmax.cli.output import (
     check_plot,
@@ -36,7 +36,7 @@ from fastsoftmax.training import SGDResult, TrainingInterrupted, fit_sgd
 Array = npt.NDArray[Any]
 
 app = typer.Typer(
-    help="Softmax regression on a CPU: train a model on a table, apply it to another.",
+    help="Softmax regression on a CPU: train a model on a table, judge it, apply it.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -55,7 +55,7 @@ def options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Version.")
     ] = False,
 ) -> None:
-    """Softmax regression on a CPU: train a model on a table, apply it to another."""
+    """Softmax regression on a CPU: train a model on a table, judge it, apply it."""
 
 
 @app.command()
@@ -193,6 +193,7 @@ def predict(
                 frame.write_csv(temporary)
 
 
+app.command("evaluate")(one_line_errors()(evaluate.command))
 app.command("bench")(one_line_errors()(bench.command))
 
 

@@ -35,21 +35,29 @@ class Table:
 
     def label_column(self, label: str | None) -> tuple[Array, Array, tuple[str, ...] | None]:
         """(X, y, feature names) with the label column taken out."""
+        rest = self.without_labels(label)
+        if rest.frame is None:
+            assert rest.array is not None
+            return rest.array, self.label_values(label), rest.names
+        names = rest.frame.columns
+        return rest._features(names), self.label_values(label), tuple(names)
+
+    def without_labels(self, label: str | None) -> Table:
+        """The other columns."""
         if self.frame is not None:
             columns = self.frame.columns
             if label is None:
                 raise DataError(
-                    f"{self.path}: name the label with --label, one of {_list(columns)}"
+                    f"{self.path}: name the label with --label, one of {listed(columns)}"
                 )
             if label not in columns:
-                raise DataError(f"{self.path} has no column {label!r}; it has {_list(columns)}")
-            names = [name for name in columns if name != label]
-            return self._features(names), self._labels(label), tuple(names)
+                raise DataError(f"{self.path} has no column {label!r}; it has {listed(columns)}")
+            return Table(self.path, frame=self.frame.drop(label))
         assert self.array is not None
         self._finite(self.array)
         if self.labels is not None:
             self._finite(self.labels)
-            return self.array, self.labels, self.names
+            return Table(self.path, array=self.array, names=self.names)
         if self.path.suffix == ".npz":
             raise DataError(f"{self.path} has no array {label or DEFAULT_LABEL!r} of labels")
         width = self.array.shape[1]
@@ -65,7 +73,14 @@ class Table:
             X = self.array[:, :-1]
         else:
             X = np.delete(self.array, position, axis=1)
-        return X, self.array[:, position], None
+        return Table(self.path, array=X)
+
+    def label_values(self, label: str | None, *, as_spelt: bool = False) -> Array:
+        """The labels (N,) that `without_labels` leaves out; numbers of a .csv as text if wanted."""
+        if self.frame is not None:
+            return self._labels(label or "", as_spelt)
+        assert self.array is not None
+        return self.array[:, int(label or "")] if self.labels is None else self.labels
 
     def features(self, names: Sequence[str] | None, n_features: int) -> Array:
         """X with the columns a model was trained on: by name where both sides have names."""
@@ -73,7 +88,7 @@ class Table:
             missing = [name for name in names if name not in self.frame.columns]
             if missing:
                 raise DataError(
-                    f"{self.path} lacks {_list(missing)}, which the model was trained on"
+                    f"{self.path} lacks {listed(missing)}, which the model was trained on"
                 )
             return self._features(names)
         width = self.frame.width if self.frame is not None else _width(self.array)
@@ -106,10 +121,10 @@ class Table:
         X = frame.cast(pl.Float32 if narrow else pl.Float64).to_numpy(order="c")
         return np.ascontiguousarray(X)
 
-    def _labels(self, name: str) -> Array:
+    def _labels(self, name: str, as_spelt: bool) -> Array:
         assert self.frame is not None
         column = self.frame[name]
-        if self.path.suffix == ".csv":
+        if self.path.suffix == ".csv" and not as_spelt:
             column = self._numbers_if_spelt_so(column)
         self._complete(column)
         if column.dtype.is_numeric() or column.dtype == pl.Boolean:
@@ -183,7 +198,7 @@ def read(path: Path, label: str | None = None) -> Table:
 def _read_npz(path: Path, label: str) -> Table:
     with np.load(path, allow_pickle=False) as archive:
         if "X" not in archive.files:
-            raise DataError(f"{path} has no array 'X'; it has {_list(archive.files)}")
+            raise DataError(f"{path} has no array 'X'; it has {listed(archive.files)}")
         X = _matrix(archive["X"], path)
         y = archive[label] if label in archive.files else None
         names = archive["feature_names"] if "feature_names" in archive.files else None
@@ -205,6 +220,7 @@ def _width(array: Array | None) -> int:
     return 0 if array is None else array.shape[1]
 
 
-def _list(names: Sequence[str]) -> str:
+def listed(names: Sequence[Any]) -> str:
+    """The first of them, and how many more there are."""
     shown = ", ".join(map(repr, names[:8]))
     return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")
