@@ -20,10 +20,11 @@ from typer.testing import CliRunner
 
 import fastsoftmax as fs
 from fastsoftmax import reference
-from fastsoftmax.bench import limits, measure, processes, provenance, report
+from fastsoftmax.bench import limits, measure, optimum, problems, processes, provenance, report
 from fastsoftmax.bench.epochs import EPOCHS
 from fastsoftmax.bench.peers import PEERS
 from fastsoftmax.bench.small import CALLS
+from fastsoftmax.bench.solvers import SOLVERS
 from fastsoftmax.bench.worker import make_data
 from fastsoftmax.cli.app import app
 from fastsoftmax.kernels.tiles import ceilings
@@ -181,7 +182,7 @@ def run(*arguments):
 
 @pytest.mark.parametrize("options", [(), ("--batch", 50), ("--small",)])
 def test_what_was_measured_is_told_and_written(options, monkeypatch, tmp_path):
-    for length in ("_TURN", "_SMALL_TURN", "_PAUSE"):
+    for length in ("_TURN", "_SMALL_TURN", "PAUSE"):
         monkeypatch.setattr(measure, length, 0)
     shape = () if "--small" in options else ("--shape", "300x20x5")
     asked = ("--dtype", "float32", "--peer", "numpy", "--threads", 1, "--rounds", 1)
@@ -201,6 +202,132 @@ def test_what_was_measured_is_told_and_written(options, monkeypatch, tmp_path):
     for module in ("fastsoftmax", "numpy", "numba"):
         assert f"{module} {facts['versions'][module]}" in text
     assert facts["versions"]["numpy"] == np.__version__
+
+
+@pytest.mark.parametrize("solver", [side for side in SOLVERS if find_spec(measure.module_of(side))])
+def test_every_solver_reaches_our_optimum(solver):
+    X, y, W, _ = make_data(60, 5, 3, "float64")
+    problem = problems.Problem(X, y, 0.5)
+    W, b, count = SOLVERS[solver](problem, 1e-6, 1)
+    assert W.shape == (5, 3)
+    assert count > 0
+    best = fs.fit(X, y, l2=1 / 30, standardize=False, tol=1e-9).objective
+    np.testing.assert_allclose(problems.objective(problem, W, b), 30 * best, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_the_solvers_are_judged_by_is_the_objective_in_float64(monkeypatch, dtype):
+    monkeypatch.setattr(problems, "_ROWS", 40)
+    X, y, W, b = make_data(100, 7, 4, dtype)
+    wide = X.astype(np.float64), y, W.astype(np.float64), b.astype(np.float64)
+    truth = reference.loss_and_gradient(*wide, reduction="sum")[0] * 3 + (wide[2] ** 2).sum() / 2
+    assert problems.objective(problems.Problem(X, y, 3.0), W, b) == pytest.approx(truth, rel=1e-13)
+
+
+def test_problems_are_read_from_a_folder_and_cut(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "letter.npz", X=rng.integers(0, 9, (50, 3), np.uint8), y=["b", "a"] * 25)
+    counts = rng.integers(0, 9, (50, 3))
+    counts[:, 1] = 4
+    np.savez(tmp_path / "covtype_kaggle15k.npz", X=counts, y=np.arange(50))
+    assert problems.names(None) == list(problems.MADE)
+    assert problems.names(tmp_path) == [*problems.MADE, "letter", "covtype_kaggle15k"]
+    X, y, C = problems.load("letter", tmp_path, 20)
+    assert (X.shape, X.dtype, y.tolist(), C) == ((20, 3), "float64", [1, 0] * 10, 1)
+    X = problems.load("covtype_kaggle15k", tmp_path).X
+    np.testing.assert_allclose(X.std(axis=0), [1, 0, 1])
+    X, y, _ = problems.load("embeddings", None, 100)
+    assert (X.shape, X.dtype) == ((100, 384), "float32")
+    assert set(y) == set(range(max(y) + 1))
+
+
+class FakeSolver:
+    """Its distance from an optimum of 100 is its tolerance; it takes times that are told."""
+
+    def __init__(self, times):
+        self.times, self.restarts = iter(times), 0
+
+    def ask(self, request, *arguments, limit=None):
+        if request == "problem":
+            return {"problem": arguments[0], "shape": [50, 4, 3], "dtype": "float64", "C": 1.0}
+        if request == "optimum":
+            return {"objective": 100.0, "lower_bound": 99.9}
+        seconds = next(self.times)
+        if seconds is None:
+            raise ChildProcessError("no memory")
+        if limit is not None and seconds > limit:
+            raise processes.TimeLimitError
+        return {"seconds": seconds, "objective": 100 * (1 + 0.9 * arguments[0]), "count": 7}
+
+    def restart(self):
+        self.restarts += 1
+
+
+def test_a_sweep_ends_at_the_last_distance_or_when_its_seconds_are_over(monkeypatch):
+    monkeypatch.setattr(optimum, "PAUSE", 0)
+    running = {
+        "fastsoftmax": FakeSolver([99, *[1] * 11, *[2] * 10, 0.5]),
+        "sklearn lbfgs": FakeSolver([1, 4, 4, 4, 1, 3, 5]),
+        "sklearn saga": FakeSolver([12]),
+        "sklearnex lbfgs": FakeSolver([1, None]),
+    }
+    row = optimum._measured(running, ("digits", None, None), 2, 11.5)
+    assert row["ended"] == {
+        "fastsoftmax": "reached",
+        "sklearn lbfgs": "seconds",
+        "sklearn saga": "seconds",
+        "sklearnex lbfgs": "no memory",
+    }
+    runs = row["runs"]
+    assert [run["tol"] for run in runs["fastsoftmax"]] == list(optimum.TOLERANCES[:11])
+    assert runs["fastsoftmax"][-1]["times"] == [1, 0.5]
+    assert runs["fastsoftmax"][-1]["distance"] == pytest.approx(0.9e-6)
+    assert row["seconds_to"]["fastsoftmax"] == {"1e-4": 0.5, "1e-6": 0.5}
+    assert [run["times"] for run in runs["sklearn lbfgs"]] == [[4, 3], [4, 5]]
+    assert row["seconds_to"]["sklearn lbfgs"] == {"1e-4": None, "1e-6": None}
+    assert runs["sklearn saga"] == runs["sklearnex lbfgs"] == []
+    assert [worker.restarts for worker in running.values()] == [0, 1, 1, 1]
+    head = {"kind": "optimum", "sides": list(running), "threads": 1, "rounds": 2, "seconds": 11.5}
+    facts = dict.fromkeys(("cpu", "commit"), "") | {"versions": {}}
+    monkeypatch.setattr(report, "told", lambda facts: "")
+    line = report.markdown(head | {"rows": [row], "provenance": facts}).splitlines()[2]
+    assert line == "| digits | 50x4x3 | float64 | 1 | 1e-4 | 0.5 | (3e-02) | (none) | (none) |  |"
+
+
+def test_a_process_that_takes_too_long_is_ended_and_replaced():
+    worker = processes.Worker("numpy", 1)
+    try:
+        data = "data", 10, 3, 2, "float64", None
+        loss = worker.ask(*data, limit=60)
+        with pytest.raises(processes.TimeLimitError, match=r"numpy took longer than 0.2 s"):
+            worker.ask("run", 1e9, limit=0.2)
+        worker.restart()
+        assert worker.ask(*data) == loss
+    finally:
+        worker.end()
+
+
+def test_the_way_to_the_optimum_is_told_and_written(monkeypatch, tmp_path):
+    monkeypatch.delenv("FASTSOFTMAX_DATA", raising=False)
+    monkeypatch.setattr(optimum, "_OPTIMUM", 1e-8)
+    few = "--rows", 200, "--rounds", 1, "--problem", "raw", "--threads", 1
+    told = run("--optimum", *few, "--peer", "sklearn newton-cholesky", "-o", tmp_path)
+    assert told.exit_code == 0, told.output
+    text = (tmp_path / "bench.md").read_text(encoding="utf-8")
+    assert text in told.stdout
+    result = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
+    assert (tmp_path / "bench.png").exists()
+    (row,) = result["rows"]
+    assert row["shape"][:2] == [200, 30]
+    assert row["lower_bound"] <= row["optimum"] <= row["lower_bound"] * (1 + 1e-7)
+    assert set(row["runs"]) == {"fastsoftmax", "sklearn newton-cholesky"}
+    for runs in row["runs"].values():
+        assert runs[-1]["distance"] <= 1e-6
+        assert all(each["seconds"] > 0 for each in runs)
+    ours = row["runs"]["fastsoftmax"]
+    assert all(each["distance"] <= each["tol"] for each in ours)  # as proved
+    assert "| raw | 200x30x6 | float64 | 1 | 1e-4 | " in text
+    assert f"sklearn {result['provenance']['versions']['sklearn']}" in text
 
 
 def refused(*arguments):
@@ -228,6 +355,31 @@ def test_arguments_are_checked_before_anything_is_measured(kind, monkeypatch, tm
     assert "--dtype must be" in refused(*kind, "--dtype", "int8")
     if kind:
         assert "--small has sizes of its own" in refused("--small", "--shape", "9x9x9", *kind)
+
+
+def test_arguments_of_the_optimum_are_checked_first(monkeypatch, tmp_path):
+    monkeypatch.delenv("FASTSOFTMAX_DATA", raising=False)
+    monkeypatch.setattr(optimum, "measure_optimum", lambda *a, **b: pytest.fail("measured"))
+    for other in (("--small",), ("--batch", 9), ("--shape", "9x9x9"), ("--dtype", "float32")):
+        assert "--optimum has problems of its own" in refused("--optimum", *other)
+    assert "--problem and --rows need --optimum" in refused("--rows", 9)
+    assert "--seconds must be above 0, got 0" in refused("--optimum", "--seconds", 0)
+    assert "--rounds must be at least 1" in refused("--optimum", "--rounds", 0)
+    assert "--problem must be one of digits, " in refused("--optimum", "--problem", "letter")
+    assert "--data must name a folder" in refused("--optimum", "--data", tmp_path / "no")
+    assert "--peer: abc is unknown" in refused("--optimum", "--peer", "abc")
+
+
+def test_the_slowest_solver_is_measured_where_it_is_asked_for(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        optimum, "measure_optimum", lambda problems, sides, **o: asked.append(sides)
+    )
+    monkeypatch.setattr(report, "markdown", lambda result: "")
+    assert run("--optimum").exit_code == run("--optimum", "--peer", "sklearn saga").exit_code == 0
+    assert "sklearn newton-cg" in asked[0]
+    assert "sklearn saga" not in asked[0]
+    assert asked[1] == ["fastsoftmax", "sklearn saga"]
 
 
 def test_small_calls_have_no_batches():

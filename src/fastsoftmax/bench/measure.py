@@ -34,7 +34,7 @@ SHAPES: tuple[Shape, ...] = (
 )
 _TURN = 0.25  # seconds: a turn of a few passes ends before clocks and caches have settled
 _SMALL_TURN = 0.05
-_PAUSE = 0.05  # seconds: threads of the last side that still spin go to sleep
+PAUSE = 0.05  # seconds: threads of the last side that still spin go to sleep
 
 
 def module_of(side: str) -> str:
@@ -78,7 +78,7 @@ def measure(
     """
     rows = []
     with workers(sides, threads) as running:
-        result = _head("pass" if batch is None else "epoch", running, threads) | {"batch": batch}
+        result = head("pass" if batch is None else "epoch", running, threads) | {"batch": batch}
         for dtype in dtypes:
             for shape in shapes:
                 tell(f"{'x'.join(map(str, shape))} {dtype}")
@@ -87,7 +87,7 @@ def measure(
                 times: dict[str, list[float]] = {side: [] for side in running}
                 for _ in range(rounds):
                     _take_turns(running, times, _TURN)
-                    time.sleep(_PAUSE)
+                    time.sleep(PAUSE)
                     limits.append(running["fastsoftmax"].ask("limits", _TURN))
                 limit = {kind: max(turn[kind] for turn in limits) for kind in limits[0]}
                 row: dict[str, Any] = {"shape": list(shape), "dtype": dtype, "losses": losses}
@@ -106,7 +106,7 @@ def measure_small(
     """Times of small calls, in turns, as `measure` gives them; the sides' answers beside them."""
     rows = []
     with workers(sides, threads) as running:
-        result = _head("small", running, threads)
+        result = head("small", running, threads)
         for dtype in dtypes:
             for call, (_, able) in CALLS.items():
                 tell(f"{call} {dtype}")
@@ -120,7 +120,8 @@ def measure_small(
     return result | {"rows": rows}
 
 
-def _head(kind: str, running: dict[str, Worker], threads: int) -> dict[str, Any]:
+def head(kind: str, running: dict[str, Worker], threads: int) -> dict[str, Any]:
+    """Of a result: what was measured, where, with what and when."""
     modules = sorted({module_of(side) for side in running})
     return {
         "kind": kind,
@@ -133,7 +134,7 @@ def _head(kind: str, running: dict[str, Worker], threads: int) -> dict[str, Any]
 def _take_turns(running: dict[str, Worker], times: dict[str, list[float]], seconds: float) -> None:
     """Each side runs for so long; its times are added to those it has."""
     for side, worker in running.items():
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)
         times[side] += worker.ask("run", seconds)
 
 

@@ -16,7 +16,10 @@ import numpy as np
 
 import fastsoftmax
 
-DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # whose names are not their modules'
+DISTRIBUTIONS = {
+    "sklearn": "scikit-learn",
+    "sklearnex": "scikit-learn-intelex",
+}  # whose names are not their modules'
 
 
 def provenance(modules: Iterable[str]) -> dict[str, Any]:

@@ -5,6 +5,9 @@ Reads one JSON list per line and answers each with a line [answer, error], of wh
 - ["provenance", modules]
 - ["data", N, D, K, dtype, batch size or null]: prepares passes, or with a batch size epochs; a loss
 - ["call", name, dtype]: prepares a small call; its answer
+- ["problem", name, folder or null, most rows or null]: prepares a problem to solve; its facts
+- ["optimum", gap, seconds]: of that problem, as near as the gap or the seconds allow
+- ["solve", tolerance]: the seconds of a solution of it, the objective reached, and what was counted
 - ["run", seconds]: the seconds of each run of what was prepared
 - ["limits", seconds]: those of the machine for the X that was prepared
 """
@@ -16,16 +19,20 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fastsoftmax.bench import problems
 from fastsoftmax.bench.epochs import EPOCHS
 from fastsoftmax.bench.limits import limits
 from fastsoftmax.bench.peers import PEERS
 from fastsoftmax.bench.provenance import provenance
 from fastsoftmax.bench.small import CALLS
+from fastsoftmax.bench.solvers import SOLVERS
+from fastsoftmax.solvers import fit
 from fastsoftmax.threads import set_num_threads
 
 Array = npt.NDArray[Any]
@@ -49,6 +56,7 @@ class Side:
         self.threads = threads
         self.run: Run | None = None
         self.X: Array | None = None
+        self.to_solve: problems.Problem | None = None
 
     def data(self, N: int, D: int, K: int, dtype: str, batch: int | None) -> float:
         self.run = self.X = None  # frees the last shape's data first
@@ -67,6 +75,33 @@ class Side:
         call, answer = CALLS[name][0](self.name, dtype)
         self.run = timed(call)
         return answer(self.run()[0])
+
+    def problem(self, name: str, folder: str | None, most_rows: int | None) -> dict[str, Any]:
+        self.run = self.X = None
+        path = None if folder is None else Path(folder)
+        self.to_solve = problems.load(name, path, most_rows)
+        X, y, C = self.to_solve
+        shape = [*X.shape, int(y.max()) + 1]
+        return {"problem": name, "shape": shape, "dtype": str(X.dtype), "C": C}
+
+    def solve(self, tol: float) -> dict[str, float]:
+        assert self.to_solve is not None
+        solver, problem = SOLVERS[self.name], self.to_solve
+        started = time.perf_counter()
+        W, b, count = solver(problem, tol, self.threads)
+        seconds = time.perf_counter() - started
+        reached = problems.objective(problem, W, b)
+        return {"seconds": seconds, "objective": reached, "count": count}
+
+    def optimum(self, gap: float, seconds: float) -> dict[str, float]:
+        assert self.to_solve is not None
+        X, y, C = self.to_solve
+        set_num_threads(self.threads)
+        options: dict[str, Any] = {"standardize": False, "dtype": np.float64, "tol": gap}
+        unit = C * len(y)
+        result = fit(X, y, l2=1 / unit, time_limit=seconds, max_passes=1e9, **options)
+        reached = problems.objective(self.to_solve, result.model.W, result.model.b)
+        return {"objective": reached, "lower_bound": unit * result.lower_bound}
 
     def times(self, seconds: float) -> list[float]:
         """Of runs that take so long together."""
@@ -101,6 +136,9 @@ def main() -> None:
         "provenance": provenance,
         "data": side.data,
         "call": side.call,
+        "problem": side.problem,
+        "optimum": side.optimum,
+        "solve": side.solve,
         "run": side.times,
         "limits": side.limits,
     }

@@ -11,7 +11,8 @@ import numba
 import typer
 from rich.console import Console
 
-from fastsoftmax.bench import measure, report
+from fastsoftmax.bench import measure, optimum, report
+from fastsoftmax.bench.problems import names
 
 
 def command(
@@ -27,7 +28,9 @@ def command(
     threads: Annotated[
         int | None, typer.Option(help="Threads of every side; 2 by default, if there are.")
     ] = None,
-    rounds: Annotated[int, typer.Option(help="Turns of every side.")] = 7,
+    rounds: Annotated[
+        int | None, typer.Option(help="Turns of every side; 7, or 3 with --optimum, by default.")
+    ] = None,
     batch: Annotated[
         int | None,
         typer.Option(min=1, help="Measure an epoch of SGD in batches of so many rows instead."),
@@ -35,6 +38,27 @@ def command(
     small: Annotated[
         bool, typer.Option("--small", help="Measure calls on a few rows instead.")
     ] = False,
+    to_optimum: Annotated[
+        bool, typer.Option("--optimum", help="Measure the time to the optimum instead.")
+    ] = False,
+    problems: Annotated[
+        list[str] | None,
+        typer.Option("--problem", help="With --optimum: one of them; repeatable, all by default."),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            envvar="FASTSOFTMAX_DATA",
+            help="With --optimum: a folder with real sets as .npz, to be measured too.",
+        ),
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="With --optimum: so many rows at most, for a check.")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(help="With --optimum: for one side's tolerances, on each problem.")
+    ] = 30,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -45,29 +69,50 @@ def command(
     """Measure one pass (loss and gradient) of this library, NumPy, torch, JAX and scikit-learn.
 
     With --batch, an epoch of SGD: fit_sgd with its defaults, and plain SGD of this library, NumPy
-    and torch. With --small, calls on a few rows, against NumPy, SciPy and scikit-learn.
+    and torch. With --small, calls on a few rows, against NumPy, SciPy and scikit-learn. With
+    --optimum, fit and scikit-learn's solvers, to within 1e-4 and 1e-6 of the optimum.
 
     Each side runs in a process of its own with the same data and threads, taking turns; the
     machine's limits are measured beside them.
     """
     if small and (shapes or batch is not None):
         raise ValueError("--small has sizes of its own: leave out --shape and --batch")
+    if to_optimum and (shapes or dtypes or small or batch is not None):
+        raise ValueError(
+            "--optimum has problems of its own: leave out --shape, --dtype, --small and --batch"
+        )
+    if not to_optimum and (problems or rows is not None):
+        raise ValueError("--problem and --rows need --optimum")
+    if seconds <= 0:
+        raise ValueError(f"--seconds must be above 0, got {seconds:g}")
     if output is not None and not small and importlib.util.find_spec("matplotlib") is None:
         raise ImportError("the picture needs matplotlib; pip install 'fastsoftmax[bench]'")
     if not set(dtypes or ()) <= {"float32", "float64"}:
         raise ValueError(f"--dtype must be float32 or float64, got {dtypes}")
     threads = _threads(threads)
+    rounds = (3 if to_optimum else 7) if rounds is None else rounds
     if rounds < 1:
         raise ValueError(f"--rounds must be at least 1, got {rounds}")
     if output is not None and output.exists() and not output.is_dir():
         raise ValueError(f"{output} is no folder; --output must name one")
     status = Console(stderr=True)
     options: dict[str, Any] = {
-        "dtypes": dtypes or ["float32", "float64"],
         "threads": threads,
         "rounds": rounds,
         "tell": lambda text: status.print(f"measuring {text}", highlight=False),
     }
+    if to_optimum:
+        result = optimum.measure_optimum(
+            _problems(problems, folder),
+            _solvers(peers),
+            seconds=seconds,
+            folder=folder,
+            most_rows=rows,
+            **options,
+        )
+        _tell(result, output)
+        return
+    options["dtypes"] = dtypes or ["float32", "float64"]
     if small:
         result = measure.measure_small(sides=_sides(peers, measure.small_sides()), **options)
     else:
@@ -79,13 +124,18 @@ def command(
             batch=batch,
             **options,
         )
+    _tell(result, output)
+
+
+def _tell(result: dict[str, Any], output: Path | None) -> None:
+    """Print the table, and write what there is."""
     table = report.markdown(result)
     print(table)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         (output / "bench.md").write_text(table, encoding="utf-8")
         (output / "bench.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        if not small:
+        if result["kind"] != "small":
             report.picture(result, str(output / "bench.png"))
 
 
@@ -106,6 +156,23 @@ def _sides(peers: list[str] | None, installed: list[str]) -> list[str]:
         raise ValueError(f"--peer: {', '.join(sorted(unknown))} is unknown or not installed")
     ours = [side for side in installed if measure.module_of(side) == "fastsoftmax"]
     return [side for side in installed if peers is None or side in peers or side in ours]
+
+
+def _solvers(peers: list[str] | None) -> list[str]:
+    """Of those installed; some only where they are asked for."""
+    installed = optimum.solver_sides()
+    return _sides(peers, optimum.usual(installed) if peers is None else installed)
+
+
+def _problems(asked: list[str] | None, folder: Path | None) -> list[str]:
+    """Those asked for, if they are there."""
+    if folder is not None and not folder.is_dir():
+        raise ValueError(f"--data must name a folder, got {folder}")
+    there = names(folder)
+    for name in asked or ():
+        if name not in there:
+            raise ValueError(f"--problem must be one of {', '.join(there)}, got {name!r}")
+    return there if asked is None else asked
 
 
 def _shape(text: str) -> tuple[int, int, int]:
