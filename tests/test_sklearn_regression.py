@@ -324,7 +324,7 @@ def half_right(classifier, X, y, sample_weight=None):
     return accuracy_score(y, classifier.predict(X), sample_weight=sample_weight) / 2
 
 
-@pytest.mark.parametrize("scoring", ["neg_log_loss", "f1_macro", half_right, None], ids=str)
+@pytest.mark.parametrize("scoring", ["neg_log_loss", "f1_macro", half_right, None])
 def test_a_fold_is_a_fit_of_its_rows(flowers, weight, scoring):
     """With classes balanced among them, and each score that of a search over single fits."""
     X, y = flowers
@@ -462,7 +462,6 @@ def test_rules(flowers, scores, rule, C):
         ({"use_legacy_attributes": True}, ValueError, "use_legacy_attributes=True is not here"),
         ({"solver": "liblinear"}, ValueError, "solver='liblinear' penalises the intercept"),
     ],
-    ids=str,
 )
 def test_bad_parameters_of_a_search(flowers, change, exception, message):
     with pytest.raises(exception, match=message):
