@@ -8,9 +8,12 @@ def test_library_example_runs_as_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     exec(example, {})
-    score, loss = map(float, capsys.readouterr().out.split())
-    assert score > 0.95
-    assert 0 < loss < 0.3
+    score, loss, objective, gap, stopped = capsys.readouterr().out.split()
+    assert float(score) > 0.95
+    assert 0 < float(loss) < 0.3
+    assert 0 < float(objective) < 0.3
+    assert float(gap) <= 1e-4
+    assert stopped == "gap"
     assert (tmp_path / "model.npz").exists()
 
 
