@@ -154,3 +154,66 @@ def decide(P: Array, utility: Array) -> Array:
     """argmax of the expected utilities."""
     expected = P * utility if utility.ndim == 1 else P @ utility.T
     return expected.argmax(axis=-1)
+
+
+def scaled_features(
+    X: Array, weight: Array, standardize: bool, intercept: bool, dtype: Any = np.float64
+) -> Array:
+    """What the parameters of `optimum` multiply: (N, D), and a column of ones with intercepts.
+
+    Scales are rounded to `dtype`, as those of training are to that of X.
+    """
+    mean = np.average(X, axis=0, weights=weight)
+    U = X - mean if intercept else X.copy()
+    if standardize:
+        deviation = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=weight))
+        constant = np.ptp(X, axis=0) == 0
+        scale = (1 / np.where(constant, 1, deviation)).astype(dtype).astype(np.float64)
+        U *= np.where(constant & intercept, 0, scale)
+    return np.hstack([U, np.ones((len(U), 1))]) if intercept else U
+
+
+def objective_and_proba(
+    U: Array, T: Array, weight: Array, penalty: Array, parameters: Array
+) -> tuple[float, Array]:
+    """(the weighted cross-entropy and penalty, P (N, K)) of parameters (K, M) for U (N, M)."""
+    Z = np.einsum("nm,km->nk", U, parameters)
+    rows, best = np.arange(len(Z)), Z.argmax(axis=1)
+    shifted = Z - Z.max(axis=1, keepdims=True)
+    E = np.exp(shifted)
+    E[rows, best] = 0
+    rest = E.sum(axis=1)
+    E[rows, best] = 1
+    J = T.sum(axis=1) * np.log1p(rest) - (T * shifted).sum(axis=1)
+    value = weight @ J + 0.5 * (penalty * parameters**2).sum()
+    return float(value), E / (1 + rest)[:, None]
+
+
+def optimum(U: Array, T: Array, weight: Array, penalty: Array, steps: int = 60) -> float:
+    """The least objective, by Newton's method with the whole Hessian; penalty (M,) is by column."""
+    K, M = T.shape[1], U.shape[1]
+    weight = weight / weight.max()
+    weight = weight / weight.sum()
+    s = weight * T.sum(axis=1)
+    parameters = np.zeros((K, M))
+    value, P = objective_and_proba(U, T, weight, penalty, parameters)
+    for _ in range(steps):
+        residuals = s[:, None] * P - weight[:, None] * T
+        gradient = (residuals.T @ U + penalty * parameters).ravel()
+        factors = s[:, None, None] * (P[:, :, None] * np.eye(K) - P[:, :, None] * P[:, None, :])
+        H = np.einsum("nkl,ni,nj->kilj", factors, U, U, optimize=True).reshape(K * M, K * M)
+        H += np.diag(np.tile(penalty, K))
+        scale = 1 / np.sqrt(np.maximum(H.diagonal(), 1e-300))
+        scaled = scale[:, None] * H * scale
+        step = scale * np.linalg.lstsq(scaled, scale * gradient, rcond=1e-15)[0]
+        for halving in range(40):
+            new = parameters - step.reshape(K, M) / 2**halving
+            new_value, new_P = objective_and_proba(U, T, weight, penalty, new)
+            if new_value <= value:
+                break
+        else:
+            break
+        parameters, value, P = new, new_value, new_P
+        if not step @ gradient > 1e-28 * value:
+            break
+    return value

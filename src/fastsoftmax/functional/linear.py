@@ -370,6 +370,13 @@ def weighted_predict(X: Any, W: Array, b: Array, sample_weight: Any) -> Array:
     return _run(predictors.predict, X, W, b, None, labels=True, sample_weight=sample_weight)
 
 
+def weighted_logits(X: Any, W: Array, b: Array, sample_weight: Any) -> Array:
+    """As `decision_function`, for rows some of which may have weight zero: theirs are b."""
+    return _run(
+        predictors.decision_function, X, W, b, None, labels=False, sample_weight=sample_weight
+    )
+
+
 def weighted_proba(X: Any, W: Array, b: Array, sample_weight: Any) -> Array:
     """As `predict_proba`, for rows some of which may have weight zero: theirs are those of b."""
     return _run(predictors.predict_proba, X, W, b, None, labels=False, sample_weight=sample_weight)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,87 +15,134 @@ from fastsoftmax.threads import launch
 
 Array = npt.NDArray[Any]
 
-_EPSILON = float(np.finfo(np.float64).eps)
+_UNIT = 0.5 * float(np.finfo(np.float64).eps)  # of rounding
 
-# Newton's steps on the biases, at most, and the share of the tolerance that they may leave.
-_BIAS_STEPS = 6
+# Rows that are summed one by one (then their sums are), and what exponentials and products add.
+_BLOCK = 512
+_OF_ROWS = 32
+
+# Newton's steps on the biases, at most, how often one is halved, and the share of the tolerance
+# that they may leave.
+_BIAS_STEPS = 20
+_HALVINGS = 5
 _LEFT_OVER = 0.01
 
 
-def lower_bound(objective: Objective, point: Point) -> float:
-    """A number that the objective is nowhere below; minus infinity without a penalty.
+class Bound(NamedTuple):
+    """What is proved at a point."""
 
-    `point` was computed in float64. What rounding may have done to it is taken off.
-    """
+    value: float  # the objective is nowhere below it
+    rounding: float  # what was lost for the errors of rounding
+
+
+def lower_bound(objective: Objective, point: Point) -> Bound:
+    """A bound from a point that was computed in float64; minus infinity without a penalty."""
     if not (objective.l2 > 0 and point.is_finite):
-        return -math.inf
+        return Bound(-math.inf, math.inf)
     n_features, l2 = objective.n_features, objective.l2
-    V = point.parameters[:, :n_features]
-    G = point.gradient[:, :n_features] - l2 * V
-    norm = math.sqrt(float(np.einsum("kd,kd->", G, G)))
-    entropy = point.loss - float(np.einsum("kd,kd->", V, G))
-    mixed, distance = 0.0, 0.0
+    V, g, c = objective.split(point)
+    gradient = point.gradient[:, :n_features]
+    G = gradient - l2 * V
+    inner = _dots(V, G) + float(np.einsum("k,k->", c, g))
+    entropy = point.loss - inner
+    mixed, least, distance = 0.0, 0.0, 0.0
     if objective.intercept:
-        c, g = point.parameters[:, -1], point.gradient[:, -1]
-        entropy -= float(np.einsum("k,k->", c, g))
-        shares = objective.target_shares()
-        mixed, prior = _mixture(shares, g)
-        if mixed >= 1:
-            return -math.inf
-        entropy = (1 - mixed) * entropy + mixed * prior
-        distance = 2 * _row_norm(objective) * _target_norm(objective)
-    norm = (1 - mixed) * norm + mixed * distance
-    error = _rounding(objective, point, norm)
-    return entropy - norm**2 / (2 * l2) - error
+        mixed, least = _mixed(objective, point, g), _mixed(objective, point, np.zeros_like(g))
+        distance = _distance(objective)
+    length = (1 - mixed) * norm(G) + mixed * distance
+    slope = (norm(gradient) + mixed * distance) / l2
+    rounding = _rounding(objective, point, norm(G), slope)
+    value = (1 - mixed) * entropy - length**2 / (2 * l2) - rounding
+    lost = rounding + least * (abs(entropy) + distance * length / l2)
+    return Bound(max(value, 0.0), lost)  # no cross-entropy is negative
 
 
-def _mixture(shares: Array, g: Array) -> tuple[float, float]:
-    """(e, entropy): (1 - e) P + e prior has the targets' column sums; the prior's mean entropy."""
-    held = shares + g  # the column sums of P
-    total = float(shares.sum())
-    over = g > 0
-    if not over.any():
-        return 0.0, 0.0
+def _mixed(objective: Objective, point: Point, g: Array) -> float:
+    """The least e for which (1 - e) P + e prior can have the targets' column sums.
+
+    g, the column sums of P less those, is known but for rounding.
+    """
+    held = objective.target_shares + g
+    over = np.maximum(g + _of_columns(objective, point), 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mixed = float(np.where(over, g / held, 0.0).max())
-    mixed = min(mixed * (1 + 8 * _EPSILON) + 4 * _EPSILON, 1.0)
-    prior = np.maximum(shares - (1 - mixed) * held, 0.0)
-    prior /= prior.sum()
-    present = prior > 0
-    return mixed, -total * float(np.sum(prior[present] * np.log(prior[present])))
+        needed = np.where(over > 0, over / held, 0.0)
+    return float(np.where(needed >= 0, needed, 1.0).max().clip(0, 1))
 
 
-def _row_norm(objective: Objective) -> float:
-    """The root of the mean square of the rows' norms, of the centred and scaled features."""
-    moments, scale = objective.moments, objective.scaling.scale
-    return math.sqrt(float((scale**2 * moments.spread).sum()) / moments.weight)
+def _distance(objective: Objective) -> float:
+    """The most that the norm of the gradient is for equal rows of probabilities, and a little."""
+    return 1.5 * objective.target_norm * norm(objective.spans)
 
 
-def _target_norm(objective: Objective) -> float:
-    """The root of the mean square of the rows' target weights."""
-    samples = objective.samples
-    if samples.targets.ndim == 1:
-        return 1.0
-    s = samples.targets.sum(axis=1, dtype=np.float64)
-    return math.sqrt(float(np.einsum("n,n,n->", samples.weight, s, s)) / samples.total_weight)
+def _of_sums(objective: Objective) -> float:
+    """The relative error of a sum over the rows of what the pass computes of each."""
+    n_rows = len(objective.samples.X)
+    return _UNIT * (min(n_rows, _BLOCK) + n_rows / 64 + objective.n_classes + _OF_ROWS)
 
 
-def _rounding(objective: Objective, point: Point, norm: float) -> float:
-    """What rounding may have added to the bound: a bound to first order on each step's errors."""
-    n_rows, n_features = objective.samples.X.shape
-    moments = objective.moments
-    square = float((moments.spread + moments.weight * moments.mean**2).sum()) / moments.weight
-    W, b = objective.to_model(point.parameters)
-    logits = math.sqrt(square) * math.sqrt(float(np.einsum("dk,dk->", W, W))) + float(
-        np.abs(b).max(initial=0)
+def _of_logarithm(share: Array, objective: Objective) -> Array:
+    """What it adds that exp(-t) has an error of t units of rounding, for means of exp(-t)."""
+    tiny = np.finfo(np.float64).tiny
+    return _UNIT * (math.log(objective.n_classes) + np.maximum(-np.log(share + tiny), 0.0))
+
+
+def _of_columns(objective: Objective, point: Point) -> Array:
+    """The errors of the column sums g (K,): of P and of the targets, or of what labels leave."""
+    _V, g, _c = objective.split(point)
+    shares, total = objective.target_shares, objective.target_shares.sum() or 1.0
+    held = np.maximum(shares + g, 0.0)
+    relative = _of_sums(objective) + _of_logarithm(held / total, objective)
+    least = point.loss if objective.has_labels else math.inf
+    return np.asarray(relative * np.minimum(shares + held, least))
+
+
+def _rounding(objective: Objective, point: Point, length: float, slope: float) -> float:
+    """What rounding may have added to the bound, at most; the length is that of G.
+
+    Its own terms are small, and errors of theirs are left out.
+    """
+    V, g, c = objective.split(point)
+    n_features, n_classes = objective.n_features, objective.n_classes
+    s, logits = objective.target_norm, _logits(objective, point)
+    residual = min(2 * s, math.sqrt(2 * objective.largest_target * point.loss))
+    of_logits = _UNIT * (n_features + 2) * logits * (residual + float(np.abs(g).sum()))
+    relative = _of_sums(objective) + float(_of_logarithm(np.array(point.loss), objective))
+    of_loss = relative * point.loss
+    of_biases = (
+        float((np.abs(c) * _of_columns(objective, point)).sum()) if objective.intercept else 0
     )
-    s = _target_norm(objective)
-    of_logits = _EPSILON * (n_features + 16) * logits * 2 * s
-    of_sums = _EPSILON * (n_rows / 64 + 128) * (abs(point.loss) + s * logits)
-    units = objective.scaling.scale.max(initial=0)
-    of_gradient = _EPSILON * (n_rows / 64 + 128) * 2 * s * math.sqrt(square) * units
-    slope = norm / objective.l2 + math.sqrt(float(np.einsum("kd,kd->", *[point.parameters] * 2)))
-    return float(of_logits + of_sums + of_gradient * slope)
+    of_gradient = _of_sums(objective) * 2 * s * norm(objective.raw_spans)
+    of_products = _UNIT * (n_features + n_classes + 8) * length * (norm(V) + length / objective.l2)
+    of_slope = (slope + of_gradient / objective.l2) * of_gradient
+    return of_logits + of_loss + of_biases + of_products + of_slope
+
+
+def _logits(objective: Objective, point: Point) -> float:
+    """What the parts of a logit sum up to, without their signs, in the mean over the rows."""
+    W, b = objective.to_model(point.parameters)
+    largest = np.abs(W).max(axis=1, initial=0)
+    return float((objective.sizes * largest).sum()) + float(np.abs(b).max(initial=0))
+
+
+def noise_of_gradient(objective: Objective, point: Point, dtype: Any) -> float:
+    """About what rounding adds to the gradient, computed in `dtype`; the errors of rows average."""
+    unit = 0.5 * float(np.finfo(dtype).eps)
+    of_row = 1 + _logits(objective, point) / math.sqrt(len(objective.samples.X))
+    return unit * of_row * objective.target_norm * norm(objective.raw_spans)
+
+
+def _dots(A: Array, B: Array) -> float:
+    """The sum of products, row by row."""
+    return float(np.einsum("kd,kd->k", A, B).sum())
+
+
+def norm(A: Array) -> float:
+    """Frobenius's; nothing overflows on the way."""
+    largest = float(np.abs(A).max(initial=0))
+    if not 0 < largest < math.inf:
+        return largest
+    scaled = np.atleast_2d(A) / largest
+    return largest * math.sqrt(_dots(scaled, scaled))
 
 
 def with_best_biases(objective: Objective, point: Point, tol: float) -> Point:
@@ -105,23 +152,31 @@ def with_best_biases(objective: Objective, point: Point, tol: float) -> Point:
     """
     if not objective.intercept or objective.n_classes == 1:
         return point
-    inverse = None
-    shares = objective.target_shares()
+    inverse, before = None, math.inf
     for _ in range(_BIAS_STEPS):
-        g = point.gradient[:, -1]
-        mixed, _prior = _mixture(shares, g)
-        if mixed * math.log(objective.n_classes + 1) <= _LEFT_OVER * tol * point.objective:
+        V, g, _c = objective.split(point)
+        cost = _mixed(objective, point, g) * (point.loss + _distance(objective) * norm(V))
+        if cost <= _LEFT_OVER * tol * point.objective:
             break
-        if inverse is None:
-            inverse = _inverse_of_biases(objective, point.parameters)
-        step = np.einsum("k,kl->l", g, inverse)
-        parameters = point.parameters.copy()
-        parameters[:, -1] -= step
-        new = objective.at(parameters, np.float64)
-        if not new.is_finite or new.objective > point.objective + 1e-12 * abs(point.objective):
+        if inverse is None or cost > 0.1 * before:
+            inverse, before = _inverse_of_biases(objective, point.parameters), cost
+        new = _along(objective, point, np.einsum("k,kl->l", g, inverse))
+        if new is None:
             break
         point = new
     return point
+
+
+def _along(objective: Objective, point: Point, step: Array) -> Point | None:
+    """The point with `step` taken off the biases, or a part of it; None where nothing falls."""
+    noise = _of_sums(objective) * abs(point.objective)
+    for halving in range(_HALVINGS + 1):
+        parameters = point.parameters.copy()
+        parameters[:, -1] -= step / 2**halving
+        new = objective.at(parameters, np.float64)
+        if new.objective <= point.objective + noise:
+            return new
+    return None
 
 
 def _inverse_of_biases(objective: Objective, parameters: Array) -> Array:

@@ -1,6 +1,6 @@
 """Approximate inverses of the Hessian, and when another is worth its cost.
 
-The first steps go by one number, the next ones by the Gram matrix of the features (one factor for
+The first steps go by a number, the next ones by the Gram matrix of the features (one factor for
 all classes: Böhning 1992), then, where it is not too large, by the Hessian itself, computed anew
 now and then. Each is made when the passes since the last have cost half of what it will: what was
 spent is the best guess at what is still to come, and with it few passes are.
@@ -38,7 +38,7 @@ _PATIENCE = 0.5
 _CREDIT = 10.0
 
 # What is added to the diagonal, in shares of it, until elimination finds positive pivots.
-_RIDGES = (1e-7, 1e-5, 1e-3, 1e-1)
+_RIDGES = (1e-10, 1e-7, 1e-5, 1e-3, 1e-1)
 
 
 class Factor:
@@ -56,14 +56,14 @@ class Factor:
         return out.reshape(gradients.shape)
 
 
-class Number:
-    """A multiple of the identity."""
+class Diagonal:
+    """A diagonal matrix: one number for all weights, one for the biases."""
 
-    def __init__(self, number: float) -> None:
-        self._number = number
+    def __init__(self, diagonal: Array) -> None:
+        self._diagonal = diagonal  # (D + 1,)
 
     def times(self, gradients: Array) -> Array:
-        return self._number * gradients
+        return self._diagonal * gradients
 
 
 @dataclass
@@ -89,9 +89,11 @@ class Factors:
         self._has_gram = size**2 <= _MOST_NUMBERS
         self._at_gram = False
         self._passes = -_CREDIT  # at the last change
-        bend = 0.5 * float((objective.scaling.scale**2 * objective.moments.spread).sum())
-        bend = bend / objective.moments.weight + 0.5 + objective.l2
-        self.now: Factor | Number = Number(1 / bend)
+        bend = np.full(size, 0.5)
+        bend[: objective.n_features] *= np.square(objective.spans).sum()
+        bend *= objective.target_shares.sum()
+        bend[: objective.n_features] += objective.l2
+        self.now: Factor | Diagonal = Diagonal(1 / np.maximum(bend, np.finfo(np.float64).tiny))
 
     def _cost(self, n: int, n_rows: int) -> float:
         """What must have been spent on passes before a matrix is made."""
@@ -108,7 +110,7 @@ class Factors:
             and self.gram.hessian is not None
             and spent >= self._cost(self._hessian_size, 0)
         ):
-            self.now, self._at_gram = self._inverse(self.gram.hessian), True
+            self.now, self._at_gram = self._inverse(self.gram.hessian, objective.narrow), True
         elif not self._at_gram and self._has_gram:
             cost = self._cost(self._gram_size, self._rows if self.gram.matrix is None else 0)
             if spent < cost:
@@ -117,11 +119,18 @@ class Factors:
         elif self._has_hessian and spent >= self._cost(
             objective.n_classes * self._gram_size, self._rows
         ):
-            self.now = self._of_hessian(parameters)
+            self.now = self._of_hessian(parameters, objective.narrow)
         else:
             return False
         self._passes = objective.n_passes
         return True
+
+    def newton(self, parameters: Array) -> bool:
+        """Take the Hessian here in float64, whatever it costs; False where it is too large."""
+        if self._has_hessian:
+            self.now, self._at_gram = self._of_hessian(parameters, np.dtype(np.float64)), True
+            self._passes = self._objective.n_passes
+        return self._has_hessian
 
     def _of_gram(self) -> Factor:
         """With the Hessian of equal probabilities, on weights that sum to zero over the classes."""
@@ -132,16 +141,16 @@ class Factors:
                 P = np.empty((rows.stop - rows.start, 0), objective.narrow)
                 objective.add_products(rows, P, matrix, objective.n_features)
             self.gram.matrix = matrix
-        return self._inverse(self.gram.matrix[None] / objective.n_classes)
+        return self._inverse(self.gram.matrix[None] / objective.n_classes, np.float32)
 
-    def _of_hessian(self, parameters: Array) -> Factor:
+    def _of_hessian(self, parameters: Array, dtype: Any) -> Factor:
         """The products of all classes but the last: its blocks make rows sum to zero."""
         objective = self._objective
         n_classes, size = objective.shape
         n = n_classes * size
         products = np.zeros((n, n))
         for rows in objective.slabs():
-            P = objective.probabilities(parameters, rows, objective.narrow)
+            P = objective.probabilities(parameters, rows, dtype)
             P = np.ascontiguousarray(P[:, :-1])
             objective.add_products(rows, P, products, objective.n_features)
         H = products.reshape(n_classes, size, n_classes, size)
@@ -156,10 +165,13 @@ class Factors:
         features = np.arange(size)
         H[:, features, :, features] += shared[:, None, None]
         self.gram.hessian = H.reshape(1, n, n)
-        return self._inverse(self.gram.hessian)
+        return self._inverse(self.gram.hessian, dtype)
 
-    def _inverse(self, H: Array) -> Factor:
-        """Of a matrix (1, n, n), for each class or the parameters of all, with the penalty."""
+    def _inverse(self, H: Array, dtype: Any) -> Factor:
+        """Of a matrix (1, n, n), for each class or the parameters of all, with the penalty.
+
+        It is as exact as `dtype`.
+        """
         n, objective = H.shape[-1], self._objective
         size, n_features = self._gram_size, objective.n_features
         penalty = np.zeros(size)
@@ -167,11 +179,15 @@ class Factors:
         matrix = np.empty((n, padded(n, 8)))
         diagonal = np.diagonal(H[0]).copy()
         floor = 1e-12 * diagonal.max(initial=0) + np.finfo(np.float64).tiny
+        every = np.arange(n)
         for ridge in _RIDGES:
+            if ridge < 0.5 * np.finfo(dtype).eps:
+                continue
+            added = np.resize(penalty, n) + ridge * np.maximum(diagonal, floor)
             matrix[:, :n], matrix[:, n:] = H[0], 0
-            matrix[np.arange(n), np.arange(n)] += np.resize(penalty, n) + ridge * np.maximum(
-                diagonal, floor
-            )
-            if launch(invert, matrix, n):
-                break
+            matrix[every, every] += added
+            if launch(invert, matrix, n) and np.isfinite(matrix).all():
+                return Factor(matrix, n)
+        matrix[:] = 0
+        matrix[every, every] = 1 / (diagonal + added)
         return Factor(matrix, n)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fastsoftmax import validation as check
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.solvers.factors import Factors, Gram
-from fastsoftmax.solvers.objective import Objective
+from fastsoftmax.solvers.objective import Objective, target_sums
 from fastsoftmax.solvers.result import FitProgress, FitResult
 from fastsoftmax.solvers.solve import Limits, Solve
 from fastsoftmax.training import data
@@ -140,7 +140,7 @@ def fit(
         setup.limits.progress = tell
         solve: Solve | None = None
         try:
-            solve = setup.solve(penalty(l2, setup.samples.total_weight, setup.dtype))
+            solve = setup.solve(penalty(l2, setup.total_weight, setup.dtype))
             return solve.run()
         except KeyboardInterrupt as interrupt:
             if solve is None or not solve.has_begun:
@@ -153,6 +153,7 @@ class Setup:
     """Checked arguments, and what solutions for all penalties share."""
 
     samples: data.Samples  # with targets for the classes to solve for
+    total_weight: float  # in the caller's units
     names: Array  # of all classes
     solved: Array  # which of them some target asks for, (K,) bool
     feature_names: tuple[str, ...] | None
@@ -168,7 +169,7 @@ class Setup:
     def solve(self, l2: float, start: Array | None = None) -> Solve:
         """The solution for a penalty, yet to be run, from parameters or from the first weights."""
         objective = Objective(
-            normalised(self.samples),
+            self.samples,
             int(np.count_nonzero(self.solved)),
             self.scaling,
             self.moments,
@@ -220,6 +221,7 @@ def prepare(
     if classes is None and init is not None:
         classes = data.model(init).classes
     samples, names, compute_dtype = data.samples(X, y, classes, sample_weight, class_weight, dtype)
+    total_weight, samples = samples.total_weight, normalised(samples)
     n_features = samples.X.shape[1]
     intercept = check.flag(fit_intercept, "fit_intercept")
     limits = Limits(
@@ -238,6 +240,7 @@ def prepare(
     scaling, spread = coordinates(samples, compute_dtype, standardize, intercept)
     return Setup(
         samples,
+        total_weight,
         names,
         solved,
         check.feature_names(feature_names, n_features),
@@ -256,11 +259,7 @@ def asked_for(samples: data.Samples, n_classes: int) -> tuple[data.Samples, Arra
 
     No biases are the best where another class is solved for: ever lower ones are better.
     """
-    targets, weight = samples.targets, samples.weight
-    if targets.ndim == 1:
-        solved = np.bincount(targets, weight, n_classes) > 0
-    else:
-        solved = np.einsum("n,nk->k", weight, targets, dtype=np.float64) > 0
+    targets, solved = samples.targets, target_sums(samples, n_classes) > 0
     if solved.all() or not solved.any():
         return samples, np.ones(n_classes, np.bool_)
     if targets.ndim == 1:
@@ -282,7 +281,8 @@ def coordinates(
 ) -> tuple[Scaling, Moments]:
     """How features are centred and scaled, and their moments.
 
-    Without `standardize` they are centred all the same, which moves the biases alone.
+    Without `standardize` they are centred all the same, which moves the biases alone. Without
+    biases they are not centred, and constant features are as they are.
     """
     spread = moments(samples.X, samples.weight)
     if standardize:
@@ -292,5 +292,5 @@ def coordinates(
         centre = spread.mean.astype(samples.X.dtype).astype(np.float64)
         scaling = Scaling(centre, np.ones_like(centre))
     if not intercept:
-        scaling = scaling._replace(centre=np.zeros_like(scaling.centre))
+        scaling = Scaling(np.zeros_like(scaling.centre), scaling.units)
     return scaling, spread

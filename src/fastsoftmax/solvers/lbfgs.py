@@ -45,7 +45,7 @@ class LBFGS:
         """The next point; None where rounding hides any decrease."""
         if self._factors.renewed(point.parameters, dtype):
             self.forget()
-        direction = self._direction(point.gradient)
+        direction = self.direction(point.gradient)
         slope = _dot(direction, point.gradient)
         if not slope < 0:
             return None
@@ -54,7 +54,7 @@ class LBFGS:
             self._remember(new.parameters - point.parameters, new.gradient - point.gradient)
         return new
 
-    def _direction(self, gradient: Array) -> Array:
+    def direction(self, gradient: Array) -> Array:
         """The quasi-Newton step."""
         q = gradient.ravel().copy()
         newest = [(self.count - 1 - i) % len(self._S) for i in range(min(self.count, len(self._S)))]

@@ -6,22 +6,28 @@ features, its bias last (no such column without intercepts). The penalty is that
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
-from fastsoftmax.functional.linear import Problem, evaluate, problem, weighted_proba
+from fastsoftmax.functional.linear import (
+    Problem,
+    evaluate,
+    problem,
+    weighted_logits,
+    weighted_proba,
+)
 from fastsoftmax.kernels.passes.hessian import products_of_features
 from fastsoftmax.threads import launch
-from fastsoftmax.training.columns import Moments, Scaling, spaced
+from fastsoftmax.training.columns import Moments, Scaling
 from fastsoftmax.training.data import Samples
 
 Array = npt.NDArray[Any]
 
-_SLAB_LOGITS = 2**22  # of the rows whose probabilities are held at once
-_SAMPLE_ROWS = 512  # that tell how far a step goes
+_SLAB_LOGITS = 2**19  # of the rows whose probabilities are held at once
 
 # Fewer rows count as so many where costs are weighed, for their passes take no less time, and are
 # multiplied in float64: so that weights give the steps of repeated rows.
@@ -60,9 +66,13 @@ class Objective:
     ) -> None:
         self.samples, self.scaling, self.moments = samples, scaling, moments
         self.l2, self.intercept, self.n_classes = l2, intercept, n_classes
-        self.n_passes = 0.0
+        self._rows_read = 0  # twice for a value with its gradient
         self._label_smoothing = label_smoothing
         self._problems: dict[np.dtype[Any], Problem] = {}
+
+    @property
+    def n_passes(self) -> float:
+        return self._rows_read / (2 * len(self.samples.X))
 
     @property
     def n_features(self) -> int:
@@ -74,6 +84,11 @@ class Objective:
         far = self.scaling.on_load(np.dtype(np.float32))
         few = len(self.samples.X) <= FEWEST_ROWS
         return np.dtype(np.float64 if far or few else np.float32)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether each row's target is one class."""
+        return self.samples.targets.ndim == 1 and self._label_smoothing == 0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -92,6 +107,13 @@ class Objective:
         V = np.where(self.scaling.scale[:, None] > 0, V, 0.0)
         return np.ascontiguousarray(np.vstack([V, c[None]] if self.intercept else [V]).T)
 
+    def split(self, point: Point) -> tuple[Array, Array, Array]:
+        """(weights (K, D), gradient of the biases (K,), biases (K,)); zeros without biases."""
+        V = point.parameters[:, : self.n_features]
+        if self.intercept:
+            return V, point.gradient[:, -1], point.parameters[:, -1]
+        return V, np.zeros(self.n_classes), np.zeros(self.n_classes)
+
     def penalty(self, parameters: Array) -> float:
         V = parameters[:, : self.n_features]
         return 0.5 * self.l2 * float(np.einsum("kd,kd->", V, V))
@@ -101,15 +123,18 @@ class Objective:
         p = self._problem_at(parameters, dtype)
         grad_W, grad_b = np.empty(p.W.shape, p.W.dtype), np.empty(p.b.shape, p.W.dtype)
         loss = evaluate(p, grad_W, grad_b)
-        self.n_passes += 1
+        self._rows_read += 2 * len(self.samples.X)
         gradient = np.empty(self.shape)
         V = gradient[:, : self.n_features]
         V[:] = grad_W.T
         V -= np.multiply.outer(grad_b.astype(np.float64), self.scaling.centre)
         V *= self.scaling.scale
-        V += self.l2 * parameters[:, : self.n_features]
         if self.intercept:
             gradient[:, -1] = grad_b
+        # residuals of a row sum to zero: else what all classes share, which only the penalty bends,
+        # would gather the errors of float32
+        gradient -= gradient.mean(axis=0)
+        V += self.l2 * parameters[:, : self.n_features]
         return Point(parameters, loss, loss + self.penalty(parameters), gradient)
 
     def raise_overflow(self, parameters: Array, dtype: Any) -> None:
@@ -131,21 +156,20 @@ class Objective:
         parameters = self.from_model(W, b)
         p = self._problem_at(parameters, np.float64)
         p = p._replace(W=W.astype(np.float64), b=b.astype(np.float64))
-        self.n_passes += 1
+        self._rows_read += 2 * len(self.samples.X)
         loss = evaluate(p, np.empty(W.shape), np.empty(b.shape))
         return loss + self.penalty(parameters)
 
     def change_of_logits(self, step: Array) -> float:
-        """The most by which a step moves a logit of some rows, spread over all."""
-        samples, n_rows = self.samples, len(self.samples.X)
-        rows = spaced(n_rows, min(n_rows, _SAMPLE_ROWS))
-        rows = rows[samples.weight[rows] > 0]
-        u = np.empty((len(rows), self.n_features))
-        self.scaling.apply(samples.X[rows], u)
-        moved = np.einsum("nd,kd->nk", u, step[:, : self.n_features])
-        if self.intercept:
-            moved += step[:, -1]
-        return float(np.abs(moved).max(initial=0))
+        """The most by which a step moves two logits of a row apart."""
+        W, b = self.to_model(step)
+        X, moved = self.samples.X, 0.0
+        for rows in self.slabs():
+            self._rows_read += rows.stop - rows.start
+            weight = self.samples.weight[rows]
+            Z = weighted_logits(X[rows], W, b, weight)[weight > 0]
+            moved = max(moved, float(np.ptp(Z, axis=1).max(initial=0)))
+        return moved
 
     def slabs(self) -> list[slice]:
         """The rows, cut so that their probabilities take little memory."""
@@ -156,7 +180,7 @@ class Objective:
     def probabilities(self, parameters: Array, rows: slice, dtype: Any) -> Array:
         """P of some rows; those of weight zero hold anything."""
         samples = self.samples
-        self.n_passes += 0.5 * (rows.stop - rows.start) / len(samples.X)
+        self._rows_read += rows.stop - rows.start
         W, b = (array.astype(dtype) for array in self.to_model(parameters))
         X, weight = samples.X[rows], samples.weight[rows]
         return weighted_proba(X, W, b, weight)
@@ -181,15 +205,56 @@ class Objective:
             H,
         )
 
+    @cached_property
     def target_shares(self) -> Array:
         """The share of each class in the weighted targets, smoothed, of their sum over the weights.
 
         (K,): they sum to the mean target weight.
         """
         samples, smoothing = self.samples, self._label_smoothing
-        if samples.targets.ndim == 1:
-            sums = np.bincount(samples.targets, samples.weight, self.n_classes)
-        else:
-            sums = np.einsum("n,nk->k", samples.weight, samples.targets, dtype=np.float64)
+        sums = target_sums(samples, self.n_classes)
         sums = (1 - smoothing) * sums + smoothing * sums.sum() / self.n_classes
         return np.asarray(sums / samples.total_weight)
+
+    @cached_property
+    def target_norm(self) -> float:
+        """The root of the mean square of the rows' target weights."""
+        samples = self.samples
+        if samples.targets.ndim == 1:
+            return 1.0
+        s = samples.targets.sum(axis=1, dtype=np.float64)
+        return float(np.sqrt(np.einsum("n,n,n->", samples.weight, s, s) / samples.total_weight))
+
+    @cached_property
+    def largest_target(self) -> float:
+        """The largest of the rows' target weights."""
+        targets = self.samples.targets
+        return 1.0 if targets.ndim == 1 else float(targets.sum(axis=1, dtype=np.float64).max())
+
+    @cached_property
+    def sizes(self) -> Array:
+        """(D,): the root of the mean square of each feature."""
+        return self._sizes_about(0.0)
+
+    @cached_property
+    def spans(self) -> Array:
+        """(D,): likewise, of the features as they are solved for, centred and scaled."""
+        return self._sizes_about(self.scaling.centre) * self.scaling.scale
+
+    @cached_property
+    def raw_spans(self) -> Array:
+        """(D,): likewise, scaled but not centred, as they enter the sums over rows."""
+        return self.sizes * self.scaling.scale
+
+    def _sizes_about(self, centre: Any) -> Array:
+        moments = self.moments
+        return np.asarray(np.hypot(np.sqrt(moments.spread / moments.weight), moments.mean - centre))
+
+
+def target_sums(samples: Samples, n_classes: int) -> Array:
+    """(K,): the weighted targets of each class, summed."""
+    if samples.targets.ndim == 1:
+        sums = np.bincount(samples.targets, samples.weight, n_classes)
+    else:
+        sums = np.einsum("n,nk->k", samples.weight, samples.targets, dtype=np.float64)
+    return np.asarray(sums, np.float64)

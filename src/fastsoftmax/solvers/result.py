@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -110,7 +111,9 @@ class FitProgress:
 def relative_gap(objective: float, lower_bound: float) -> float:
     """(objective - lower bound) / objective; 0 for 0 over 0."""
     difference = max(objective - lower_bound, 0.0)
-    return difference / abs(objective) if difference else 0.0
+    if difference == 0 or objective == 0:
+        return 0.0 if difference == 0 else math.inf
+    return difference / objective
 
 
 @dataclass(frozen=True)

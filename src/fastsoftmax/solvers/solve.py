@@ -12,7 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax.model import SoftmaxModel
-from fastsoftmax.solvers.certificate import lower_bound, with_best_biases
+from fastsoftmax.solvers.certificate import (
+    lower_bound,
+    noise_of_gradient,
+    norm,
+    with_best_biases,
+)
 from fastsoftmax.solvers.factors import Factors
 from fastsoftmax.solvers.lbfgs import LBFGS
 from fastsoftmax.solvers.objective import Objective, Point
@@ -23,9 +28,22 @@ Array = npt.NDArray[Any]
 
 # A certificate that falls short is tried again once the gradient promises this share of its gap.
 _AGAIN = 0.3
+_ALWAYS = 1e-3  # of the tolerance: then the biases are what is short
 
-# Where a loss without a penalty is flat, steps this long (in logits) mean that it has no optimum.
+# Without a penalty: steps up to so long (in logits) are those at an optimum; longer ones that fall
+# by less than this share of what any row adds to the loss are those of separable rows. And so many
+# steps must L-BFGS have taken before it is trusted for Newton's.
 _LONG_STEP = 0.1
+_DECIDED = 1e-5
+_FEWEST_STEPS = 10
+
+# Gradients of up to so many times what is expected of rounding are taken for it.
+_NOISE = 8.0
+
+# So many steps in a row that lower neither the objective, by so many roundings of it, nor to half
+# the gap that is promised, are none.
+_IDLE_STEPS = 10
+_NO_FALL = 4.0
 
 
 @dataclass
@@ -39,20 +57,46 @@ class Limits:
     progress: Callable[[int, float, float], None] | None = None
 
 
+class Stall:
+    """Notes when steps no longer lead anywhere: rounding lets them wander."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self._least_fall = _NO_FALL * float(np.finfo(dtype).eps)
+        self._objective, self._promised = math.inf, math.inf
+        self._idle = 0
+
+    def with_step(self, objective: float, promised: float) -> bool:
+        """Whether that is over with a step, by its objective and the gap promised before it."""
+        lower = objective < self._objective - self._least_fall * abs(self._objective)
+        if lower or promised < 0.5 * self._promised or math.isinf(self._objective):
+            self._idle = 0
+        else:
+            self._idle += 1
+        self._objective = min(self._objective, objective)
+        self._promised = min(self._promised, promised)
+        return self.over
+
+    @property
+    def over(self) -> bool:
+        return self._idle >= _IDLE_STEPS
+
+
 @dataclass
 class Solve:
     """A solution under way; `run` takes the steps, `result` is right whenever a signal comes."""
 
     objective: Objective
     factors: Factors
-    parameters: Array  # where to start
+    start: Array  # parameters
     dtype: np.dtype[Any]  # of the steps, and of the model
     limits: Limits
     make_model: Callable[[Array, Array], SoftmaxModel]  # from W, b in the units of X
     history: History = field(init=False)
     stopped: str = field(init=False, default="")
+    _point: Point | None = field(init=False, default=None)  # where we are
+    _value: float = field(init=False, default=math.nan)  # the objective of the finished model
     _bound: float = field(init=False, default=-math.inf)
-    _value: float = field(init=False, default=math.nan)  # the objective where we are
+    _proved: Point | None = field(init=False, default=None)  # whose bound is known
     _dtype: np.dtype[Any] = field(init=False)  # of the passes: may become float64
 
     def __post_init__(self) -> None:
@@ -62,21 +106,23 @@ class Solve:
     def run(self) -> FitResult:
         """All steps, until the gap or a limit ends them."""
         steps, point = self._begin()
-        aim = self.limits.tol
+        aim, stall = self.limits.tol, Stall(self._dtype)
         while not self.stopped:
-            promised = self._promised_gap(point)
+            promised = self._promised_gap(point, steps)
             if promised <= aim:
-                point = self._certified_at(point, steps)
-                aim = _AGAIN * promised
+                point = self._judged(point, steps)
+                aim = max(_AGAIN * promised, _ALWAYS * self.limits.tol)
             self.stopped = self.stopped or self._limit()
             if self.stopped:
                 break
+            if self._is_noise(point):
+                point, stall = self._in_float64(point, steps), Stall(np.dtype(np.float64))
             new = steps.step(point, self._dtype)
-            if new is not None:
+            if new is not None and not stall.with_step(new.objective, promised):
                 point = self._recorded(new)
             elif self._dtype != np.float64:
-                point = self._in_float64(point, steps)
-            elif steps.count:
+                point, stall = self._in_float64(point, steps), Stall(np.dtype(np.float64))
+            elif steps.count and not stall.over:
                 steps.forget()
             else:
                 self.stopped = "rounding"
@@ -87,10 +133,10 @@ class Solve:
         self._dtype = self.dtype
         if objective.scaling.on_load(self.dtype):
             self._dtype = np.dtype(np.float64)  # far means cost narrower numbers their digits
-        point = objective.at(self.parameters, self._dtype)
+        point = objective.at(self.start, self._dtype)
         if not point.is_finite:
-            objective.raise_overflow(self.parameters, self._dtype)
-        self._value = point.objective
+            objective.raise_overflow(self.start, self._dtype)
+        self._point = point
         return LBFGS(objective, self.factors), point
 
     def _limit(self) -> str:
@@ -103,7 +149,7 @@ class Solve:
 
     def _recorded(self, point: Point) -> Point:
         """The point, which is where we are from now on."""
-        self.parameters, self._value = point.parameters, point.objective
+        self._point = point
         step = len(self.history["seconds"])
         gap = relative_gap(point.objective, self._bound) if self._bound > -math.inf else math.nan
         seconds = time.perf_counter() - self._started
@@ -111,94 +157,152 @@ class Solve:
         for key, value in zip(self.history, values, strict=True):
             self.history[key].append(value)
         if self.limits.progress is not None:
-            self.limits.progress(step, point.objective, self._promised_gap(point))
+            self.limits.progress(step, point.objective, self._promised_gap(point, None))
         if self.limits.callback is not None:
             parameters = point.parameters
             if self.limits.callback(FitProgress(step, *values, lambda: self._model(parameters))):
                 self.stopped = "callback"
         return point
 
+    def _is_noise(self, point: Point) -> bool:
+        """Whether rounding to less than float64 is most of the gradient."""
+        if self._dtype == np.float64:
+            return False
+        noise = noise_of_gradient(self.objective, point, self._dtype)
+        return norm(point.gradient) <= _NOISE * noise
+
     def _in_float64(self, point: Point, steps: LBFGS) -> Point:
         """The point computed anew, as those to come will be."""
+        if self._dtype == np.float64:
+            return point
         self._dtype = np.dtype(np.float64)
         steps.forget()
-        return self.objective.at(point.parameters, np.float64)
+        self._point = self.objective.at(point.parameters, np.float64)
+        return self._point
 
     @property
     def has_begun(self) -> bool:
         """Whether the objective has been computed anywhere."""
-        return not math.isnan(self._value)
+        return self._point is not None
+
+    @property
+    def parameters(self) -> Array:
+        """Where we are."""
+        return self.start if self._point is None else self._point.parameters
 
     # Proofs
 
-    def _promised_gap(self, point: Point) -> float:
-        """The gap at a point if its gradient were exact and its biases the best."""
-        objective = self.objective
-        if point.objective <= 0:
-            return 0.0
-        if objective.l2 == 0:
-            step = self.factors.now.times(point.gradient[None])[0]
-            fall = 0.5 * float(np.einsum("kd,kd->", step, point.gradient))
-            return fall / point.objective
-        g = point.gradient[:, : objective.n_features]
-        return float(np.einsum("kd,kd->", g, g)) / (2 * objective.l2) / point.objective
+    def _promised_gap(self, point: Point, steps: LBFGS | None) -> float:
+        """The gap at a point if its gradient were exact and its biases the best.
 
-    def _certified_at(self, point: Point, steps: LBFGS) -> Point:
+        Without a penalty, what the next step promises.
+        """
+        objective = self.objective
+        if point.objective <= (0 if objective.l2 > 0 else self._next_to_nothing()):
+            return 0.0
+        if objective.l2 > 0:
+            g = point.gradient[:, : objective.n_features]
+            return float(np.einsum("kd,kd->", g, g)) / (2 * objective.l2) / point.objective
+        if steps is None:
+            direction = -self.factors.now.times(point.gradient[None])[0]
+        else:
+            direction = steps.direction(point.gradient)
+        fall = -0.5 * float(np.einsum("kd,kd->", direction, point.gradient))
+        return fall / point.objective
+
+    def _judged(self, point: Point, steps: LBFGS) -> Point:
         """The point in float64, its biases the best; `stopped` says so if that is near enough."""
         objective, tol = self.objective, self.limits.tol
-        if self._dtype != np.float64:
-            point = self._in_float64(point, steps)
+        point = self._in_float64(point, steps)
         if objective.l2 == 0:
-            self._judge_without_penalty(point)
+            self.stopped = self._without_penalty(point, steps)
             return point
-        exact = with_best_biases(objective, point, tol)
-        if exact is not point:
-            steps.forget()
-        self.parameters, self._value = exact.parameters, exact.objective
-        self._bound = max(self._bound, lower_bound(objective, exact))
-        if relative_gap(exact.objective, self._bound) <= tol:
+        point, rounding = self._proved_at(point)
+        if relative_gap(point.objective, self._bound) <= tol:
             self.stopped = "gap"
-        return exact
+        elif rounding >= 0.5 * (point.objective - self._bound):
+            self.stopped = "rounding"  # it hides whatever steps would gain
+        return point
 
-    def _judge_without_penalty(self, point: Point) -> None:
-        """There is no bound; but what a step of Newton's promises, and how long it is, tell."""
-        objective = self.objective
-        if point.loss <= 1e-3 * self.limits.tol * self._equal_loss():
-            self.stopped = "separable"
-        elif self._promised_gap(point) <= self.limits.tol:
-            step = self.factors.now.times(point.gradient[None])[0]
-            long = objective.change_of_logits(step) > _LONG_STEP
-            self.stopped = "separable" if long else "flat"
+    def _proved_at(self, point: Point) -> tuple[Point, float]:
+        """The point with the best biases, where we are now, and what rounding takes off its bound.
 
-    def _equal_loss(self) -> float:
-        """The mean loss of equal probabilities."""
-        share = self.objective.samples.total_target / self.objective.samples.total_weight
-        return math.log(self.objective.n_classes) * share
+        `point` was computed in float64.
+        """
+        point = with_best_biases(self.objective, point, self.limits.tol)
+        value, rounding = lower_bound(self.objective, point)
+        self._point = self._proved = point
+        self._bound = max(self._bound, value)
+        return point, rounding
+
+    def _without_penalty(self, point: Point, steps: LBFGS) -> str:
+        """There is no bound; what Newton's step promises, and how long it is, tell.
+
+        A step that moves a row by a tenth of a logit, but the loss by far less than that row's
+        share, is one of rows that are decided already.
+        """
+        objective, tol = self.objective, self.limits.tol
+        if self._loss_of_equal() == 0:
+            return "flat"
+        if point.loss <= self._next_to_nothing():
+            return "separable"
+        if self.factors.newton(point.parameters):
+            steps.forget()
+        elif steps.count < _FEWEST_STEPS:
+            return ""
+        direction = steps.direction(point.gradient)
+        promised = -0.5 * float(np.einsum("kd,kd->", direction, point.gradient))
+        if promised > tol * point.objective:
+            return ""
+        if objective.change_of_logits(direction) <= _LONG_STEP:
+            return "flat"
+        return "separable" if promised <= _DECIDED * self._least_share() else ""
+
+    def _next_to_nothing(self) -> float:
+        """A loss that only separable rows have, and near its infimum, which is zero.
+
+        Where every row's is below log 2, each is classified right; other targets prove nothing.
+        """
+        near = self.limits.tol * self._loss_of_equal()
+        if self.objective.has_labels:
+            return min(near, self._least_share() * math.log(2))
+        return 1e-3 * near
+
+    def _loss_of_equal(self) -> float:
+        """Of equal probabilities: zero where one class is all there is."""
+        return math.log(self.objective.n_classes) * float(self.objective.target_shares.sum())
+
+    def _least_share(self) -> float:
+        """The least that any row counts in the mean."""
+        weight = self.objective.samples.weight
+        return float(weight[weight > 0].min()) / self.objective.samples.total_weight
 
     # Results
 
     def _finished(self, point: Point) -> FitResult:
         """With a certificate, if the limits left none, of the model as it is rounded."""
         objective, tol = self.objective, self.limits.tol
-        if objective.l2 > 0 and self.stopped not in ("gap", "rounding"):
-            exact = with_best_biases(objective, objective.at(point.parameters, np.float64), tol)
-            self.parameters, self._value = exact.parameters, exact.objective
-            self._bound = max(self._bound, lower_bound(objective, exact))
+        if objective.l2 > 0 and point is not self._proved:
+            point, _ = self._proved_at(objective.at(point.parameters, np.float64))
+        self._value = point.objective
         if self.dtype != np.float64:
-            self._value = objective.of_model(*self._rounded(self.parameters))
+            self._value = objective.of_model(*self._rounded(point.parameters))
         gap = relative_gap(self._value, self._bound)
-        if self.stopped == "gap" and gap > tol:
-            self.stopped = "rounding"
+        if self.stopped in ("gap", "rounding") and objective.l2 > 0:
+            self.stopped = "gap" if gap <= tol else "rounding"
         return self.result()
 
     def result(self) -> FitResult:
         """What is known now, without another pass."""
+        point = self._point
+        assert point is not None
         done = min(map(len, self.history.values()))  # a signal may come while one is recorded
         history = {key: values[:done] for key, values in self.history.items()}
-        gap = relative_gap(self._value, self._bound)
+        value = point.objective if math.isnan(self._value) else self._value
+        gap = relative_gap(value, self._bound)
         return FitResult(
-            self._model(self.parameters),
-            self._value,
+            self._model(point.parameters),
+            value,
             self._bound,
             bool(gap <= self.limits.tol or self.stopped == "flat"),
             self.stopped or "interrupt",
