@@ -36,12 +36,19 @@ def every_call(seed=0):
         "binary_to_softmax": lambda: fs.binary_to_softmax(W[:, 0], 1.0),
         "softmax_to_binary": lambda: fs.softmax_to_binary(W[:, :2], b[:2]),
         "fit_sgd": lambda: fs.fit_sgd(X, y, batch_size=700, epochs=2),
+        "fit": lambda: fs.fit(X, y, sample_weight=weight, tol=1e-6),
+        "fit_path": lambda: fs.fit_path(X, y, l2s=[0.1, 1e-3], dtype=np.float32),
         "SoftmaxModel.score": lambda: model.score(X, y),
     }
 
 
 def bits(result):
     """All bytes of a result."""
+    if isinstance(result, fs.PathResult):
+        return b"".join(map(bits, result.results))
+    if isinstance(result, fs.FitResult):
+        numbers = result.objective, result.lower_bound, result.n_passes
+        return b"".join(map(bits, (result.model.W, result.model.b, numbers)))
     if isinstance(result, fs.SGDResult):
         losses = np.array(result.history["loss"])
         return result.model.W.tobytes() + result.model.b.tobytes() + losses.tobytes()

@@ -50,6 +50,8 @@ PARAMETERS = {
     fs.binary_to_softmax: ("w",),
     fs.softmax_to_binary: ("W", "b"),
     fs.fit_sgd: ("X", "y", "sample_weight"),
+    fs.fit: ("X", "y", "sample_weight"),
+    fs.fit_path: ("X", "y", "sample_weight"),
     fs.SoftmaxModel: ("W", "b", "classes"),
 }
 
@@ -70,6 +72,8 @@ def arguments(function, **changes):
         values |= {"W": values["W"][:, :2], "b": values["b"][:2]}
     if function is fs.fit_sgd:
         values |= {"epochs": 2, "batch_size": 4, "learning_rate": 0.1}
+    if function is fs.fit_path:
+        values |= {"l2s": [1.0, 0.1]}
     return values | changes
 
 
@@ -141,7 +145,12 @@ def test_the_wrong_shape(function, name):
     ("function", "name"),
     [case for case in CASES if case[1] in ("X", "sample_weight", "utility")]
     + [(fs.decide, "P")]
-    + [(function, name) for function in (*OF_X[:-1], fs.SoftmaxModel) for name in ("W", "b")],
+    + [
+        (function, name)
+        for function in (*OF_X, fs.SoftmaxModel)
+        for name in ("W", "b")
+        if name in PARAMETERS[function]
+    ],
     ids=identify,
 )
 def test_what_is_not_finite_is_named_by_its_cell(function, name, dtype, value):
@@ -151,7 +160,7 @@ def test_what_is_not_finite_is_named_by_its_cell(function, name, dtype, value):
         place = [int(i) for i in np.unravel_index(array.size + cell if cell else 0, array.shape)]
         text = repr(place).replace("[", r"\[").replace("]", r"\]")
         changes = {name: array}
-        if dtype == np.float32 and name == "X" and function is not fs.fit_sgd:
+        if dtype == np.float32 and name == "X" and "W" in PARAMETERS[function]:
             changes["W"] = good()["W"].astype(np.float32)
         assert_refused(function, rf"\b{name}{text}", **changes)
 
@@ -257,6 +266,13 @@ OPTIONS = {
     "patience": [0, -1, 1.5, "a"],
     "init": [1, "a", np.ones((D, K))],
     "feature_names": [["a"], 1, "abc"],
+    "fit_intercept": [1, "yes", None],
+    "tol": [-1.0, np.nan, np.inf, "a", None],
+    "max_passes": [-1.0, np.nan, "a", None],
+    "time_limit": [-1.0, np.nan, "a"],
+    "l2s": [[], 1.0, [[1.0]], [-1.0], [1.0, np.nan], ["a"], None, [1j]],
+    "callback": [1, "a"],
+    "progress": [1, "a", None],
     "classes": [[], [0, 0, 1, 2], [0, 1], 1, [[0]], [None] * K],
 }
 OPTION_CASES = [
@@ -274,17 +290,14 @@ def test_options(function, name):
         assert_refused(function, message, **{name: value})
 
 
-def test_every_option_of_training_is_tried():
-    tried = {*OPTIONS, *PARAMETERS[fs.fit_sgd]}
-    callables = {"callback", "progress"}
-    assert set(inspect.signature(fs.fit_sgd).parameters) - callables == tried & set(
-        inspect.signature(fs.fit_sgd).parameters
-    )
+@pytest.mark.parametrize("function", [fs.fit_sgd, fs.fit, fs.fit_path], ids=identify)
+def test_every_option_of_training_is_tried(function):
+    assert set(inspect.signature(function).parameters) <= {*OPTIONS, *PARAMETERS[function]}
 
 
 @pytest.mark.parametrize("function", OF_X)
 def test_logits_that_overflow_say_so(function):
-    if function is fs.fit_sgd:
+    if "W" not in PARAMETERS[function]:
         return
     X, W = np.full((N, D), 1e200), np.full((D, K), 1e200)
     assert_refused(function, "overflow", X=X, W=W)

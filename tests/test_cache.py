@@ -255,15 +255,17 @@ import sys
 import numpy as np
 import numba
 import fastsoftmax as fs
-from fastsoftmax.kernels.passes import columns, fused, predict, rowwise, sgd, sgd_by_slab
+from fastsoftmax.kernels.passes import (
+    columns, fused, hessian, inverse, predict, rowwise, sgd, sgd_by_slab,
+)
 from fastsoftmax.kernels.compile import parallel
 from every_call import every_call
 
 dtypes = eval(sys.argv[1])
-fs.warmup(dtypes)
+fs.warmup(dtypes, solvers=True)
 
 def compiled():
-    modules = (columns, fused, predict, rowwise, sgd, sgd_by_slab)
+    modules = (columns, fused, hessian, inverse, predict, rowwise, sgd, sgd_by_slab)
     found = [value for module in modules for value in vars(module).values()
              if isinstance(value, numba.core.registry.CPUDispatcher)]
     return sum(len(kernel.signatures) for kernel in found)
@@ -279,6 +281,8 @@ for dtype in [dtypes] if isinstance(dtypes, str) else dtypes:
         fs.cross_entropy_and_gradient(Z, targets, sample_weight=np.ones(300))
         fs.loss_and_gradient(X, targets, W, b, label_smoothing=0.1)
         fs.fit_sgd(X, targets, epochs=1, learning_rate=0.1, average=0.5, nesterov=True)
+        for l2 in (0, 0.01):
+            fs.fit(X, targets, l2=l2, tol=1e-9)
     for rows in (Z, Z.T.copy().T, Z[::-2], np.zeros((5, 3000), dtype)):
         fs.softmax(rows), fs.log_softmax(rows), fs.logsumexp(rows)
     for call in (fs.predict, fs.predict_proba, fs.predict_log_proba, fs.decision_function):

@@ -46,6 +46,7 @@ import fastsoftmax as fs
 from fastsoftmax import reference, validation
 from fastsoftmax.functional import decisions, linear, rows
 from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
+from fastsoftmax.solvers import certificate, factors, objective
 from fastsoftmax.training import columns, optimizer
 from guarded import Guard, GuardedNumpy
 
@@ -118,9 +119,15 @@ def everything(guard, N, D, K, dtype, layouts, random):
         fs.fit_sgd(X, y if batch_size % 2 else soft, epochs=int(batch_size > 1 or N < 100),
                    batch_size=batch_size, learning_rate=1e-3, sample_weight=weight, average=0.5,
                    standardize=batch_size != 7, classes=np.arange(K))
+    if D * K < 600:
+        for targets in (y, soft):
+            fs.fit(X, targets, sample_weight=weight, classes=np.arange(K), l2=0.1, max_passes=4,
+                   fit_intercept=targets is y)
 
 
-patched = (decisions, linear, rows, validation, optimizer, columns)
+patched = (
+    decisions, linear, rows, validation, optimizer, columns, certificate, factors, objective,
+)
 deadline, cases = time.monotonic() + seconds, 0
 random = np.random.default_rng(VECTOR_BYTES)
 for turn in range(10**6):
@@ -182,6 +189,7 @@ def resident():
 def fit(times):
     for _ in range(times):
         fs.fit_sgd(X, y, epochs=1, batch_size=64, learning_rate=0.01)
+        fs.fit(X, y, tol=0.1)
         fs.loss_and_gradient(X, y, np.zeros((20, 5)))
         try:
             fs.loss_and_gradient(X, y + 5, np.zeros((20, 5)))

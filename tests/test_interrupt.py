@@ -170,3 +170,50 @@ def test_an_interrupted_fit_has_a_whole_result(patience):
     last = caught[-1].result
     assert last.model.W.tobytes() == whole.model.W.tobytes()
     assert last.stopped == whole.stopped
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_interrupted_solution_has_a_whole_result(dtype):
+    """From the first value of the objective on, and a path those of the penalties done."""
+    samples = X.astype(dtype)
+    whole = fs.fit(samples, Y, tol=1e-9)
+    best = fs.fit(X, Y, tol=1e-12).objective
+    kinds = []
+    for moment in moments_of(lambda: fs.fit(samples, Y, tol=1e-9), 60):
+        _, interrupt = interrupted_at(moment, lambda: fs.fit(samples, Y, tol=1e-9))
+        kinds.append(isinstance(interrupt, fs.TrainingInterrupted))
+        if not kinds[-1]:
+            continue
+        result = interrupt.result
+        n = len(result.history["gap"])
+        assert {len(values) for values in result.history.values()} == {n}
+        assert result.history["objective"] == whole.history["objective"][:n]
+        assert np.isfinite(result.objective)
+        assert result.lower_bound <= best * (1 + 1e-6)  # scales are rounded to X's dtype
+        assert np.isfinite(result.model.W).all()
+    assert kinds == sorted(kinds)
+    assert sum(kinds) > 20
+    assert result.model.W.tobytes() == whole.model.W.tobytes()
+    assert result.stopped == whole.stopped
+
+
+def test_an_interrupted_path_has_the_penalties_done():
+    l2s = [1.0, 0.1, 0.01]
+
+    def path():
+        return fs.fit_path(X, Y, l2s=l2s, validation_data=(X, Y))
+
+    whole, lengths = path(), []
+    for moment in moments_of(path, 30):
+        _, interrupt = interrupted_at(moment, path)
+        if not isinstance(interrupt, fs.TrainingInterrupted):
+            assert not lengths
+            continue
+        result = interrupt.result
+        lengths.append(len(result.results))
+        assert result.l2s == whole.l2s[: lengths[-1]]
+        assert result.validation_loss == whole.validation_loss[: lengths[-1]]
+        for got, want in zip(result.results, whole.results, strict=False):
+            assert got.model.W.tobytes() == want.model.W.tobytes()
+    assert lengths == sorted(lengths)
+    assert (lengths[0], lengths[-1]) == (0, 3)

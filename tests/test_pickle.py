@@ -25,12 +25,12 @@ def raised(**options):
     return seen.value
 
 
-def interrupted():
-    def interrupt(epoch):
+def interrupted(train=fs.fit_sgd, **options):
+    def interrupt(progress):
         raise KeyboardInterrupt
 
     with pytest.raises(fs.TrainingInterrupted) as seen:
-        fs.fit_sgd(X, y, callback=interrupt)
+        train(X, y, callback=interrupt, **options)
     return seen.value
 
 
@@ -38,6 +38,12 @@ def told():
     epochs = []
     fs.fit_sgd(X, y, epochs=1, callback=epochs.append)
     return epochs[0]
+
+
+def step():
+    steps = []
+    fs.fit(X, y, callback=steps.append)
+    return steps[0]
 
 
 PUBLIC = {
@@ -52,6 +58,11 @@ PUBLIC = {
     "divergence": raised,
     "interruption": interrupted,
     "epoch": told,
+    "optimum": lambda: fs.fit(X, y),
+    "optima": lambda: fs.fit_path(X, y, l2s=[1, 0.1], validation_data=(X, y)),
+    "step": step,
+    "interrupted optimum": lambda: interrupted(fs.fit),
+    "interrupted optima": lambda: interrupted(fs.fit_path, l2s=[1, 0.1]),
     "diagnosis": fs.diagnose,
 }
 

@@ -254,6 +254,13 @@ def flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
+def callback(value: Any) -> Any:
+    """What is called after each step, or None."""
+    if value is not None and not callable(value):
+        raise TypeError(f"callback must be callable or None, got {value!r}")
+    return value
+
+
 def feature_names(value: Any, n_features: int) -> tuple[str, ...] | None:
     """A name for each feature, or None."""
     if value is None:

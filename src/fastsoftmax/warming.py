@@ -11,10 +11,11 @@ from fastsoftmax import functional
 from fastsoftmax import validation as check
 from fastsoftmax.kernels.passes.rowwise import is_short
 from fastsoftmax.kernels.tiles.sizes import MAX_PARTIAL_BYTES, MIN_SHARED_FLOPS
+from fastsoftmax.solvers.fit import fit
 from fastsoftmax.training import fit_sgd
 
 
-def warmup(dtypes: Any = ("float32", "float64")) -> None:
+def warmup(dtypes: Any = ("float32", "float64"), *, solvers: bool = False) -> None:
     """Compile, or load from the cache, the kernels that the functions and `fit_sgd` need.
 
     The first call of a function with a new combination of types compiles a kernel, for some
@@ -27,10 +28,13 @@ def warmup(dtypes: Any = ("float32", "float64")) -> None:
         float32, float64 or both: the types of `X`, of `W`, of logits and of soft targets. Those
         of a call are taken to be one type, as they usually are.
 
+    solvers : bool
+        Also those of `fit` and `fit_path`, which take some seconds more.
+
     Raises
     ------
     TypeError, ValueError
-        If `dtypes` has another type.
+        If an argument has another type.
 
     Examples
     --------
@@ -38,8 +42,12 @@ def warmup(dtypes: Any = ("float32", "float64")) -> None:
     >>> fastsoftmax.warmup("float64")
     """
     several = isinstance(dtypes, (list, tuple, set, frozenset))
+    solvers = check.flag(solvers, "solvers")
     for value in dtypes if several else (dtypes,):
-        _warm(check.compute_type(value, "dtypes"))
+        dtype = check.compute_type(value, "dtypes")
+        _warm(dtype)
+        if solvers:
+            _warm_solvers(dtype)
 
 
 def _warm(dtype: np.dtype[Any]) -> None:
@@ -90,3 +98,12 @@ def _warm_slabs(dtype: np.dtype[Any], X: np.ndarray[Any, Any], y: np.ndarray[Any
     """The gradient of more classes than a partial one is kept for."""
     W = np.zeros((3, MAX_PARTIAL_BYTES // (3 * dtype.itemsize) + 1), dtype)
     functional.loss_and_gradient(X, y, W)
+
+
+def _warm_solvers(dtype: np.dtype[Any]) -> None:
+    """The products of features, elimination, and passes in float64 over rows of the type."""
+    X = np.array([[0, 1], [1, 1], [1, 0], [0, 0], [2, 1], [1, 2]], dtype)
+    y = np.array([0, 1, 2, 0, 1, 2])
+    for targets in (y, np.eye(3, dtype=dtype)[y]):
+        fit(X, targets, tol=1e-10)
+    fit(X, y[::-1] % 2, l2=0)

@@ -136,16 +136,18 @@ def fit(
         feature_names=feature_names,
         callback=callback,
     )
-    with solving(progress, setup.limits.tol) as tell:
-        setup.limits.progress = tell
-        solve: Solve | None = None
-        try:
-            solve = setup.solve(penalty(l2, setup.total_weight, setup.dtype))
-            return solve.run()
-        except KeyboardInterrupt as interrupt:
-            if solve is None or not solve.has_begun:
-                raise
-            raise TrainingInterrupted(solve.result()) from interrupt
+    factor = penalty(l2, setup.total_weight, setup.dtype)
+    solve: Solve | None = None
+    try:
+        with solving(progress, setup.limits.tol) as tell:
+            setup.limits.progress = tell
+            solve = setup.solve(factor)
+            solve.run()
+        return solve.result()
+    except KeyboardInterrupt as interrupt:
+        if solve is None or not solve.has_begun:
+            raise
+        raise TrainingInterrupted(solve.result()) from interrupt
 
 
 @dataclass
@@ -228,7 +230,7 @@ def prepare(
         check.number(tol, "tol", 0),
         check.number(max_passes, "max_passes", 0),
         math.inf if time_limit is None else check.number(time_limit, "time_limit", 0),
-        callback,
+        check.callback(callback),
     )
     label_smoothing = check.number(label_smoothing, "label_smoothing", 0, 1)
     solved = np.ones(len(names), np.bool_)

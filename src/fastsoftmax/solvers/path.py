@@ -113,9 +113,9 @@ def fit_path(
                 results.append(result)
                 if result.stopped == "callback":
                     break
+        return _gathered(penalties, results, scores)
     except KeyboardInterrupt as interrupt:
         raise TrainingInterrupted(_gathered(penalties, results, scores)) from interrupt
-    return _gathered(penalties, results, scores)
 
 
 def _penalties(l2s: Any, setup: Setup) -> list[float]:

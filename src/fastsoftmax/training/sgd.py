@@ -196,6 +196,7 @@ def fit_sgd(
         if held_out is None:
             raise ValueError("patience needs validation_data to measure progress on")
     feature_names = check.feature_names(feature_names, n_features)
+    callback = check.callback(callback)
 
     scaling = no_scaling()
     if standardize:
