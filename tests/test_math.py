@@ -91,7 +91,7 @@ def sections():
 
 def test_each_section_names_the_functions_and_tests_that_hold_it():
     held = sections()
-    assert len(held) == 15
+    assert len(held) == 17
     named = []
     for title, body in held.items():
         line = re.fullmatch(r"Held by: (.+) · test: (.+)", body.splitlines()[-1])
@@ -909,6 +909,151 @@ def test_auto_learning_rate_backs_off_by_quarters():
     assert (np.diff(losses) <= 0.1 * math.log(3)).all()
     high = fs.fit_sgd(X, labels, epochs=8, learning_rate=start, schedule="one_cycle", **options)
     assert np.diff(high.history["loss"]).max() > 1
+
+
+# The Hessian
+
+
+def whole_hessian(X, T, V, c, weight, l2):
+    """(K (D + 1), K (D + 1)), by loops over blocks, weights of a class side by side."""
+    U = np.hstack([X, np.ones((len(X), 1))])
+    P, s, K, M = fs.predict_proba(X, V, c), T.sum(axis=1), T.shape[1], X.shape[1] + 1
+    H = np.zeros((K, M, K, M))
+    for k, l in product(range(K), range(K)):  # noqa: E741
+        factor = weight * s * P[:, k] * ((k == l) - P[:, l]) / weight.sum()
+        H[k, :, l, :] = (U * factor[:, None]).T @ U
+        H[k, :, l, :] += (k == l) * l2 * np.diag([*np.ones(M - 1), 0])
+    return H.reshape(K * M, K * M)
+
+
+def test_hessian_by_the_weights():
+    X, _, T, V, c, weight = data(9, 3, 4)
+
+    def gradient(parameters):
+        V, c = parameters[:, :-1].T, parameters[:, -1]
+        _, grad_V, grad_c = fs.loss_and_gradient(X, T, V, c, sample_weight=weight, l2=0.3)
+        return np.hstack([grad_V.T, grad_c[:, None]])
+
+    parameters = np.hstack([V.T, c[:, None]])
+    H = whole_hessian(X, T, V, c, weight, 0.3)
+    assert_allclose(differences(gradient, parameters).reshape(H.shape), H, **DIFFERENCES)
+    U, P = np.hstack([X, np.ones((9, 1))]), fs.predict_proba(X, V, c)
+    C = np.hstack([P, np.ones((9, 1))])
+    rows = (C[:, :, None] * U[:, None, :]).reshape(9, -1)
+    factor = weight * T.sum(axis=1) / weight.sum()
+    M = ((rows * factor[:, None]).T @ rows).reshape(5, 4, 5, 4)
+    for k, l in product(range(4), range(4)):  # noqa: E741
+        block = (k == l) * (M[k, :, 4] + 0.3 * np.diag([1, 1, 1, 0])) - M[k, :, l]
+        assert_allclose(H.reshape(4, 4, 4, 4)[k, :, l], block, **ROUNDING)
+
+
+def test_what_all_classes_share_has_no_curvature():
+    X, _, T, V, c, weight = data(9, 3, 4)
+    H = whole_hessian(X, T, V, c, weight, 0.0)
+    shared = np.tile(np.arange(1.0, 5.0), 4)
+    assert_allclose(H @ shared, 0, atol=1e-14)
+    start = fs.SoftmaxModel(V + 7, c + 7, np.arange(4))
+    for model in (None, start):
+        result = fs.fit(X, T, sample_weight=weight, l2=0.1, init=model, tol=1e-8)
+        assert_allclose(result.model.W.sum(axis=1), 0, atol=1e-13)
+        assert_allclose(result.model.b.sum(), 0, atol=1e-12)
+
+
+def test_hessian_of_equal_probabilities_is_the_gram_matrix():
+    X, _, T, V, c, weight = data(9, 3, 4)
+    H = whole_hessian(X, T, 0 * V, 0 * c, weight, 0.0)
+    U = np.hstack([X, np.ones((9, 1))])
+    factor = weight * T.sum(axis=1) / weight.sum()
+    gram = (U * factor[:, None]).T @ U
+    centring = np.eye(4) - 1 / 4
+    assert_allclose(H, np.kron(centring / 4, gram), **ROUNDING)
+    bound = np.kron(centring / 2, gram) - whole_hessian(X, T, V, c, weight, 0.0)
+    assert np.linalg.eigvalsh(bound).min() > -1e-14
+
+
+# A certificate
+
+
+def dual(X, T, Q, weight, l2):
+    """(D(Q), g) by the formula."""
+    s = T.sum(axis=1)
+    a = weight / weight.sum()
+    R = (s[:, None] * Q - T) * a[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        h = -np.where(Q > 0, Q * np.log(Q), 0).sum(axis=1)
+    return a @ (s * h) - np.sum((X.T @ R) ** 2) / (2 * l2), R.sum(axis=0)
+
+
+def test_any_rows_of_probabilities_bound_the_objective():
+    X, _, T, _, _, weight = data(9, 3, 4)
+    best = fs.fit(
+        X, T, sample_weight=weight, l2=0.2, standardize=False, fit_intercept=False, tol=1e-12
+    )
+    for seed in range(50):
+        Q = np.random.default_rng(seed).dirichlet(np.full(4, 0.5), 9)
+        bound, _ = dual(X, T, Q, weight, 0.2)
+        assert bound <= best.objective
+    Q = best.model.predict_proba(X)  # and those of the optimum attain it
+    assert_allclose(dual(X, T, Q, weight, 0.2)[0], best.objective, rtol=1e-10)
+
+
+def test_the_gap_is_the_square_of_the_gradient():
+    X, _, T, V, c, weight = data(9, 3, 4)
+    loss, G, g = fs.loss_and_gradient(X, T, V, c, sample_weight=weight)
+    P = fs.predict_proba(X, V, c)
+    bound, sums = dual(X, T, P, weight, 0.2)
+    assert_allclose(sums, g, **ROUNDING)
+    entropy = loss - np.sum(V * G) - c @ g
+    assert_allclose(bound, entropy - np.sum(G**2) / 0.4, rtol=1e-12)
+    gap = loss + 0.1 * np.sum(V**2) - bound
+    assert_allclose(gap, np.sum((G + 0.2 * V) ** 2) / 0.4 + c @ g, rtol=1e-12)
+
+
+def test_mixing_with_a_prior_makes_a_bound_of_any_point():
+    X, _, T, V, c, weight = data(9, 3, 4)
+    X = X - weight @ X / weight.sum()
+    shares = weight @ T / weight.sum()
+    best = fs.fit(X, T, sample_weight=weight, l2=0.2, standardize=False, tol=1e-12).objective
+    for factor in (0.0, 0.1, 1.0):
+        P = fs.predict_proba(X, factor * V, c)
+        _, g = dual(X, T, P, weight, 0.2)
+        e = np.max(np.maximum(g, 0) / (shares + g))
+        prior = (shares - (1 - e) * (shares + g)) / e
+        assert prior.min() > -1e-15
+        assert_allclose(prior.sum(), shares.sum(), rtol=1e-13)
+        Q = (1 - e) * P + e * prior / shares.sum()
+        bound, sums = dual(X, T, Q, weight, 0.2)
+        assert_allclose(sums, 0, atol=1e-15)
+        assert bound <= best
+        loss, G, g = fs.loss_and_gradient(X, T, factor * V, c, sample_weight=weight)
+        s = T.sum(axis=1)
+        d = np.sqrt(2 * (weight @ s**2) * (weight @ np.sum(X**2, axis=1))) / weight.sum()
+        norm = (1 - e) * np.sqrt(np.sum(G**2)) + e * d
+        entropy = loss - factor * np.sum(V * G) - c @ g
+        assert (1 - e) * entropy - norm**2 / 0.4 <= bound
+
+
+def test_what_rounding_may_take_is_taken_off():
+    """Bounds of points that lie at the optimum up to rounding, in longer arithmetic."""
+    with mpmath.workdps(50):
+        for seed in range(5):
+            X, labels, _, _, _, weight = data(7, 2, 3, seed)
+            labels[:3] = range(3)
+            options = {"sample_weight": weight, "l2": 1e-3, "standardize": False}
+            result = fs.fit(X, labels, tol=1e-15, **options)
+            a = [mpmath.mpf(w) / mpmath.fsum(weight.tolist()) for w in weight.tolist()]
+            objective = mpmath.mpf(1e-3) / 2 * mpmath.fsum(w**2 for w in result.model.W.ravel())
+            for x, label, share in zip(X.tolist(), labels, a, strict=True):
+                z = [
+                    mpmath.fsum([mpmath.mpf(x[i]) * w for i, w in enumerate(column)]) + b
+                    for column, b in zip(
+                        result.model.W.T.tolist(), result.model.b.tolist(), strict=True
+                    )
+                ]
+                objective += share * (mpmath.log(mpmath.fsum(map(mpmath.exp, z))) - z[label])
+            assert result.lower_bound < objective
+            assert abs(result.objective - objective) < 1e-14
+            assert 0 < result.gap < 1e-11
 
 
 # Where hand derivations slip

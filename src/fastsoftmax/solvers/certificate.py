@@ -160,7 +160,8 @@ def with_best_biases(objective: Objective, point: Point, tol: float) -> Point:
             break
         if inverse is None or cost > 0.1 * before:
             inverse, before = _inverse_of_biases(objective, point.parameters), cost
-        new = _along(objective, point, np.einsum("k,kl->l", g, inverse))
+        step = np.einsum("k,kl->l", g, inverse)
+        new = _along(objective, point, step - step.mean())
         if new is None:
             break
         point = new

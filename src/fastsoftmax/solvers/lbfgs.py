@@ -74,6 +74,7 @@ class LBFGS:
         for at, i in reversed(list(enumerate(newest))):
             d += (shares[at] - _dot(self._Y[i], d) / self._curvature[i]) * self._S[i]
         direction: Array = -d.reshape(gradient.shape)
+        direction -= direction.mean(axis=0)  # no step has a part that all classes share
         return direction
 
     def _remember(self, s: Array, y: Array) -> None:
