@@ -114,6 +114,17 @@ def test_where_rounding_binds_it_says_so():
         assert result.n_passes < 400, seed
 
 
+def test_biases_of_classes_that_hardly_count():
+    """Their best biases are far away, and one Hessian does not lead there."""
+    random = np.random.default_rng(0)
+    X, y = random.standard_normal((50, 2)) * 20, np.arange(50) % 3
+    weight = np.where(y == 0, 1e3, 1e-4)
+    result = fs.fit(X, y, sample_weight=weight, l2=1e-4, standardize=False, tol=1e-6)
+    assert result.stopped == "gap"
+    options = {"l2": 1e-4, "standardize": False, "fit_intercept": True, "label_smoothing": 0}
+    assert result.lower_bound <= optimum(X, np.eye(3)[y], weight, **options) * (1 + 1e-13)
+
+
 @pytest.mark.exhaustive
 def test_no_bound_of_thousands_is_above_the_optimum():
     for seed in range(240, 3000):

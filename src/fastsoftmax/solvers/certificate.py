@@ -53,7 +53,7 @@ def lower_bound(objective: Objective, point: Point) -> Bound:
     slope = (norm(gradient) + mixed * distance) / l2
     rounding = _rounding(objective, point, norm(G), slope)
     value = (1 - mixed) * entropy - length**2 / (2 * l2) - rounding
-    lost = rounding + least * (abs(entropy) + distance * length / l2)
+    lost = rounding + least * (abs(entropy) + distance * norm(G) / l2)
     return Bound(max(value, 0.0), lost)  # no cross-entropy is negative
 
 
@@ -159,7 +159,8 @@ def with_best_biases(objective: Objective, point: Point, tol: float) -> Point:
         if cost <= _LEFT_OVER * tol * point.objective:
             break
         if inverse is None or cost > 0.1 * before:
-            inverse, before = _inverse_of_biases(objective, point.parameters), cost
+            inverse = _inverse_of_biases(objective, point.parameters)
+        before = cost
         step = np.einsum("k,kl->l", g, inverse)
         new = _along(objective, point, step - step.mean())
         if new is None:

@@ -38,7 +38,7 @@ _PATIENCE = 0.5
 _CREDIT = 10.0
 
 # What is added to the diagonal, in shares of it, until elimination finds positive pivots.
-_RIDGES = (1e-10, 1e-7, 1e-5, 1e-3, 1e-1)
+_RIDGES = (1e-13, 1e-10, 1e-7, 1e-5, 1e-3, 1e-1)
 
 
 class Factor:
@@ -189,5 +189,5 @@ class Factors:
             if launch(invert, matrix, n) and np.isfinite(matrix).all():
                 return Factor(matrix, n)
         matrix[:] = 0
-        matrix[every, every] = 1 / (diagonal + added)
+        matrix[every, every] = 1 / np.maximum(diagonal + added, 1e-9 * diagonal.max() or 1.0)
         return Factor(matrix, n)

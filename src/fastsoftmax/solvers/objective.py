@@ -80,10 +80,15 @@ class Objective:
 
     @property
     def narrow(self) -> np.dtype[Any]:
-        """The type for matrices that need not be exact, since they only scale the steps."""
+        """The type for matrices that need not be exact, since they only scale the steps.
+
+        Without a penalty they bend next to nothing where rows are separable.
+        """
         far = self.scaling.on_load(np.dtype(np.float32))
         few = len(self.samples.X) <= FEWEST_ROWS
-        return np.dtype(np.float64 if far or few else np.float32)
+        return np.dtype(
+            np.float64 if far or few or not (self.l2 and self.intercept) else np.float32
+        )
 
     @property
     def has_labels(self) -> bool:
