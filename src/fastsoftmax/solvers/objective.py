@@ -82,7 +82,7 @@ class Objective:
     def narrow(self) -> np.dtype[Any]:
         """The type for matrices that need not be exact, since they only scale the steps.
 
-        Without a penalty they bend next to nothing where rows are separable.
+        They must be more so where columns are not centred, or rows separable without a penalty.
         """
         far = self.scaling.on_load(np.dtype(np.float32))
         few = len(self.samples.X) <= FEWEST_ROWS
