@@ -67,18 +67,18 @@ class Diagonal:
 
 
 @dataclass
-class Gram:
+class Shared:
     """What the solutions for all penalties share: matrices without the penalty, once made."""
 
-    matrix: Array | None = None  # (D + 1, D + 1), the products of the features
+    gram: Array | None = None  # (D + 1, D + 1), the products of the features
     hessian: Array | None = None  # (1, n, n), the last: near it, the next solution begins
 
 
 class Factors:
     """The factor in use, and the one to come."""
 
-    def __init__(self, objective: Objective, gram: Gram) -> None:
-        self.gram = gram
+    def __init__(self, objective: Objective, shared: Shared) -> None:
+        self._shared = shared
         self._objective = objective
         n_rows, n_features = objective.samples.X.shape
         n_classes, size = objective.shape
@@ -87,41 +87,42 @@ class Factors:
         self._gram_size, self._hessian_size = size, n_classes * size
         self._has_hessian = self._hessian_size**2 <= _MOST_NUMBERS and n_classes > 1
         self._has_gram = size**2 <= _MOST_NUMBERS
-        self._at_gram = False
-        self._passes = -_CREDIT  # at the last change
+        self._at_gram = True
+        self._passes = 0.0  # at the last change
+        self.now: Factor | Diagonal
+        if shared.hessian is not None:
+            self.now = self._inverse(shared.hessian, objective.narrow)
+        elif shared.gram is not None:
+            self.now = self._of_gram()
+        else:
+            self.now, self._at_gram, self._passes = self._of_moments(), False, -_CREDIT
+
+    def _of_moments(self) -> Diagonal:
+        """One number for all weights, one for the biases, above what the Hessian can be."""
+        objective, size = self._objective, self._gram_size
         bend = np.full(size, 0.5)
         bend[: objective.n_features] *= np.square(objective.spans).sum()
         bend *= objective.target_shares.sum()
         bend[: objective.n_features] += objective.l2
-        self.now: Factor | Diagonal = Diagonal(1 / np.maximum(bend, np.finfo(np.float64).tiny))
+        return Diagonal(1 / np.maximum(bend, np.finfo(np.float64).tiny))
 
-    def _cost(self, n: int, n_rows: int) -> float:
-        """What must have been spent on passes before a matrix is made."""
-        cost = n_rows * float(n) ** 2 + _ELIMINATION_COST * 2 * float(n) ** 3
-        return _PATIENCE * cost
+    def _cost(self, n: int) -> float:
+        """What must have been spent on passes before a matrix (n, n) is made."""
+        cost = self._rows * float(n) ** 2 + _ELIMINATION_COST * 2 * float(n) ** 3
+        return float(_PATIENCE * cost)
 
     def renewed(self, parameters: Array, dtype: Any) -> bool:
         """Whether a new factor was due and is in use from now on."""
         objective = self._objective
         spent = (objective.n_passes - self._passes) * self._pass
         spent *= _WIDE_PASS if dtype == np.float64 else 1.0
-        if (
-            not self._at_gram
-            and self.gram.hessian is not None
-            and spent >= self._cost(self._hessian_size, 0)
-        ):
-            self.now, self._at_gram = self._inverse(self.gram.hessian, objective.narrow), True
-        elif not self._at_gram and self._has_gram:
-            cost = self._cost(self._gram_size, self._rows if self.gram.matrix is None else 0)
-            if spent < cost:
-                return False
-            self.now, self._at_gram = self._of_gram(), True
-        elif self._has_hessian and spent >= self._cost(
-            objective.n_classes * self._gram_size, self._rows
-        ):
-            self.now = self._of_hessian(parameters, objective.narrow)
-        else:
+        gram_next = not self._at_gram and self._has_gram
+        if not (gram_next or self._has_hessian):
             return False
+        if spent < self._cost(self._gram_size if gram_next else self._hessian_size):
+            return False
+        self.now = self._of_gram() if gram_next else self._of_hessian(parameters, objective.narrow)
+        self._at_gram = True
         self._passes = objective.n_passes
         return True
 
@@ -135,13 +136,13 @@ class Factors:
     def _of_gram(self) -> Factor:
         """With the Hessian of equal probabilities, on weights that sum to zero over the classes."""
         objective = self._objective
-        if self.gram.matrix is None:
+        if self._shared.gram is None:
             matrix = np.zeros((self._gram_size, self._gram_size))
             for rows in objective.slabs():
                 P = np.empty((rows.stop - rows.start, 0), objective.narrow)
                 objective.add_products(rows, P, matrix, objective.n_features)
-            self.gram.matrix = matrix
-        return self._inverse(self.gram.matrix[None] / objective.n_classes, np.float32)
+            self._shared.gram = matrix
+        return self._inverse(self._shared.gram[None] / objective.n_classes, np.float32)
 
     def _of_hessian(self, parameters: Array, dtype: Any) -> Factor:
         """The products of all classes but the last: its blocks make rows sum to zero."""
@@ -164,8 +165,8 @@ class Factors:
         shared = np.einsum("kdkd->d", H) / n_classes**2
         features = np.arange(size)
         H[:, features, :, features] += shared[:, None, None]
-        self.gram.hessian = H.reshape(1, n, n)
-        return self._inverse(self.gram.hessian, dtype)
+        self._shared.hessian = H.reshape(1, n, n)
+        return self._inverse(self._shared.hessian, dtype)
 
     def _inverse(self, H: Array, dtype: Any) -> Factor:
         """Of a matrix (1, n, n), for each class or the parameters of all, with the penalty.

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from fastsoftmax import validation as check
 from fastsoftmax.model import SoftmaxModel
-from fastsoftmax.solvers.factors import Factors, Gram
+from fastsoftmax.solvers.factors import Factors, Shared
+from fastsoftmax.solvers.lbfgs import LBFGS
 from fastsoftmax.solvers.objective import Objective, target_sums
 from fastsoftmax.solvers.result import FitProgress, FitResult
 from fastsoftmax.solvers.solve import Limits, Solve
@@ -166,10 +167,13 @@ class Setup:
     intercept: bool
     limits: Limits
     first: tuple[Array, Array]  # W, b to start from
-    gram: Gram = field(default_factory=Gram)
+    shared: Shared = field(default_factory=Shared)
 
-    def solve(self, l2: float, start: Array | None = None) -> Solve:
-        """The solution for a penalty, yet to be run, from parameters or from the first weights."""
+    def solve(self, l2: float, last: Solve | None = None, guess: Array | None = None) -> Solve:
+        """The solution for a penalty, yet to be run.
+
+        It begins at the first weights; or at the last solution or a guess, whichever is better.
+        """
         objective = Objective(
             self.samples,
             int(np.count_nonzero(self.solved)),
@@ -179,17 +183,15 @@ class Setup:
             label_smoothing=self.label_smoothing,
             intercept=self.intercept,
         )
-        if start is None:
+        steps = LBFGS(objective, Factors(objective, self.shared))
+        common = self.dtype, self.limits, self.make_model
+        if last is None:
             start = objective.from_model(*self.first)
             start = start - start.mean(axis=0)  # what all classes share is only penalised
-        return Solve(
-            objective,
-            Factors(objective, self.gram),
-            start,
-            self.dtype,
-            self.limits,
-            self.make_model,
-        )
+            return Solve(objective, steps, start, *common)
+        steps.go_on_from(last.steps)
+        at_start = last.loss + objective.penalty(last.parameters)
+        return Solve(objective, steps, last.parameters, *common, guess, at_start)
 
     def make_model(self, W: Array, b: Array) -> SoftmaxModel:
         """Of the weights of the classes that were solved for."""

@@ -30,12 +30,24 @@ class LBFGS:
     """Steps of L-BFGS from one point to the next."""
 
     def __init__(self, objective: Objective, factors: Factors) -> None:
-        self._objective, self._factors = objective, factors
+        self._objective, self.factors = objective, factors
         n = int(np.prod(objective.shape))
         pairs = min(max(_MOST_NUMBERS // (2 * n), _FEWEST_PAIRS), _PAIRS)
         self._S, self._Y = np.zeros((2, pairs, n))
         self._curvature = np.zeros(pairs)  # s'y
         self.count = 0
+
+    def go_on_from(self, last: LBFGS) -> None:
+        """Take over the pairs of another penalty's steps, as this penalty would have had them."""
+        self._S, self._Y, self.count = last._S, last._Y, last.count
+        change = self._objective.l2 - last._objective.l2
+        shape = -1, *self._objective.shape
+        weights = slice(self._objective.n_features)
+        S, Y = self._S.reshape(shape), self._Y.reshape(shape)
+        Y[:, :, weights] += change * S[:, :, weights]
+        self._curvature = np.einsum("in,in->i", self._S, self._Y)
+        if not (self._curvature[: self.count] > 0).all():
+            self.forget()  # rounding: a weaker penalty left nothing of one
 
     def forget(self) -> None:
         """Drop the pairs: they were measured otherwise."""
@@ -43,7 +55,7 @@ class LBFGS:
 
     def step(self, point: Point, dtype: Any) -> Point | None:
         """The next point; None where rounding hides any decrease."""
-        if self._factors.renewed(point.parameters, dtype):
+        if self.factors.renewed(point.parameters, dtype):
             self.forget()
         direction = self.direction(point.gradient)
         slope = _dot(direction, point.gradient)
@@ -66,10 +78,10 @@ class LBFGS:
         if newest:
             last = newest[0]
             both = np.stack([q, self._Y[last]]).reshape(2, *gradient.shape)
-            d, y = self._factors.now.times(both)
+            d, y = self.factors.now.times(both)
             scale = self._curvature[last] / _dot(self._Y[last], y.ravel())
         else:
-            d = self._factors.now.times(q.reshape(1, *gradient.shape))[0]
+            d = self.factors.now.times(q.reshape(1, *gradient.shape))[0]
         d = scale * d.ravel()
         for at, i in reversed(list(enumerate(newest))):
             d += (shares[at] - _dot(self._Y[i], d) / self._curvature[i]) * self._S[i]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from fastsoftmax.training import data
 from fastsoftmax.training.progress import Solving, solving
 from fastsoftmax.training.result import TrainingInterrupted
 from fastsoftmax.training.sgd import penalty
+
+Array = npt.NDArray[Any]
 
 
 def fit_path(
@@ -102,12 +105,15 @@ def fit_path(
     results: list[FitResult] = []
     scores: list[tuple[float, float]] = []
     solve: Solve | None = None
+    solved: list[tuple[float, Array]] = []  # the last two penalties, with their parameters
     try:
         with solving(progress, setup.limits.tol) as tell:
             setup.limits.progress = tell
             for l2 in penalties:
-                solve = setup.solve(l2, None if solve is None else solve.parameters)
+                guess = _extrapolated(solved, l2)
+                solve = setup.solve(l2, solve, guess)
                 result = solve.run()
+                solved = [*solved[-1:], (l2, solve.parameters)]
                 if held_out is not None:
                     scores.append(_score(result.model, held_out))
                 results.append(result)
@@ -125,6 +131,15 @@ def _penalties(l2s: Any, setup: Setup) -> list[float]:
         raise ValueError(f"l2s must have shape (n_penalties,), at least one, got {array.shape}")
     numbers = [check.number(value, f"l2s[{i}]", 0) for i, value in enumerate(array.tolist())]
     return sorted((penalty(l2, 1.0, setup.dtype) for l2 in numbers), reverse=True)
+
+
+def _extrapolated(solved: list[tuple[float, Array]], l2: float) -> Array | None:
+    """Where the optimum goes on to from the last two, in the logarithm of the penalty."""
+    if len(solved) < 2 or not l2 < solved[1][0] < solved[0][0]:
+        return None
+    (first, before), (second, last) = solved
+    share = math.log(max(l2, np.finfo(np.float64).tiny) / second) / math.log(second / first)
+    return last + min(share, 1.0) * (last - before)
 
 
 def _score(model: SoftmaxModel, held_out: data.Validation) -> tuple[float, float]:

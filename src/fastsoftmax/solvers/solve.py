@@ -18,7 +18,6 @@ from fastsoftmax.solvers.certificate import (
     norm,
     with_best_biases,
 )
-from fastsoftmax.solvers.factors import Factors
 from fastsoftmax.solvers.lbfgs import LBFGS
 from fastsoftmax.solvers.objective import Objective, Point
 from fastsoftmax.solvers.result import FitProgress, FitResult, relative_gap
@@ -86,11 +85,13 @@ class Solve:
     """A solution under way; `run` takes the steps, `result` is right whenever a signal comes."""
 
     objective: Objective
-    factors: Factors
+    steps: LBFGS
     start: Array  # parameters
     dtype: np.dtype[Any]  # of the steps, and of the model
     limits: Limits
     make_model: Callable[[Array, Array], SoftmaxModel]  # from W, b in the units of X
+    guess: Array | None = None  # where to start from instead, if its objective is below
+    at_start: float = math.nan  # that of the start
     history: History = field(init=False)
     stopped: str = field(init=False, default="")
     _point: Point | None = field(init=False, default=None)  # where we are
@@ -105,7 +106,7 @@ class Solve:
 
     def run(self) -> FitResult:
         """All steps, until the gap or a limit ends them."""
-        steps, point = self._begin()
+        steps, point = self.steps, self._begin()
         aim, stall = self.limits.tol, Stall(self._dtype)
         while not self.stopped:
             promised = self._promised_gap(point, steps)
@@ -116,28 +117,35 @@ class Solve:
             if self.stopped:
                 break
             if self._is_noise(point):
-                point, stall = self._in_float64(point, steps), Stall(np.dtype(np.float64))
+                steps.forget()
+                point, stall = self._in_float64(point), Stall(np.dtype(np.float64))
             new = steps.step(point, self._dtype)
             if new is not None and not stall.with_step(new.objective, promised):
                 point = self._recorded(new)
             elif self._dtype != np.float64:
-                point, stall = self._in_float64(point, steps), Stall(np.dtype(np.float64))
+                steps.forget()
+                point, stall = self._in_float64(point), Stall(np.dtype(np.float64))
             elif steps.count and not stall.over:
                 steps.forget()
             else:
                 self.stopped = "rounding"
         return self._finished(point)
 
-    def _begin(self) -> tuple[LBFGS, Point]:
+    def _begin(self) -> Point:
         objective = self.objective
         self._dtype = self.dtype
         if objective.scaling.on_load(self.dtype):
             self._dtype = np.dtype(np.float64)  # far means cost narrower numbers their digits
+        if self.guess is not None:
+            point = objective.at(self.guess, self._dtype)
+            if point.objective < self.at_start:
+                self._point = point
+                return point
         point = objective.at(self.start, self._dtype)
         if not point.is_finite:
             objective.raise_overflow(self.start, self._dtype)
         self._point = point
-        return LBFGS(objective, self.factors), point
+        return point
 
     def _limit(self) -> str:
         """Which limit is reached, if any."""
@@ -171,12 +179,11 @@ class Solve:
         noise = noise_of_gradient(self.objective, point, self._dtype)
         return norm(point.gradient) <= _NOISE * noise
 
-    def _in_float64(self, point: Point, steps: LBFGS) -> Point:
+    def _in_float64(self, point: Point) -> Point:
         """The point computed anew, as those to come will be."""
         if self._dtype == np.float64:
             return point
         self._dtype = np.dtype(np.float64)
-        steps.forget()
         self._point = self.objective.at(point.parameters, np.float64)
         return self._point
 
@@ -189,6 +196,11 @@ class Solve:
     def parameters(self) -> Array:
         """Where we are."""
         return self.start if self._point is None else self._point.parameters
+
+    @property
+    def loss(self) -> float:
+        """The mean cross-entropy where we are."""
+        return math.nan if self._point is None else self._point.loss
 
     # Proofs
 
@@ -204,7 +216,7 @@ class Solve:
             g = point.gradient[:, : objective.n_features]
             return float(np.einsum("kd,kd->", g, g)) / (2 * objective.l2) / point.objective
         if steps is None:
-            direction = -self.factors.now.times(point.gradient[None])[0]
+            direction = -self.steps.factors.now.times(point.gradient[None])[0]
         else:
             direction = steps.direction(point.gradient)
         fall = -0.5 * float(np.einsum("kd,kd->", direction, point.gradient))
@@ -213,7 +225,7 @@ class Solve:
     def _judged(self, point: Point, steps: LBFGS) -> Point:
         """The point in float64, its biases the best; `stopped` says so if that is near enough."""
         objective, tol = self.objective, self.limits.tol
-        point = self._in_float64(point, steps)
+        point = self._in_float64(point)
         if objective.l2 == 0:
             self.stopped = self._without_penalty(point, steps)
             return point
@@ -246,7 +258,7 @@ class Solve:
             return "flat"
         if point.loss <= self._next_to_nothing():
             return "separable"
-        if self.factors.newton(point.parameters):
+        if self.steps.factors.newton(point.parameters):
             steps.forget()
         elif steps.count < _FEWEST_STEPS:
             return ""
