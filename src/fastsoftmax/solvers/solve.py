@@ -111,7 +111,10 @@ class Solve:
         while not self.stopped:
             promised = self._promised_gap(point, steps)
             if promised <= aim:
+                before = self._dtype
                 point = self._judged(point, steps)
+                if self._dtype != before:
+                    stall = Stall(self._dtype)
                 aim = max(_AGAIN * promised, _ALWAYS * self.limits.tol)
             self.stopped = self.stopped or self._limit()
             if self.stopped:
