@@ -12,6 +12,7 @@ from fastsoftmax import validation as check
 from fastsoftmax.kernels.passes.rowwise import is_short
 from fastsoftmax.kernels.tiles.sizes import MAX_PARTIAL_BYTES, MIN_SHARED_FLOPS
 from fastsoftmax.solvers.fit import fit
+from fastsoftmax.solvers.objective import FEWEST_ROWS
 from fastsoftmax.training import fit_sgd
 
 
@@ -104,6 +105,11 @@ def _warm_solvers(dtype: np.dtype[Any]) -> None:
     """The products of features, elimination, and passes in float64 over rows of the type."""
     X = np.array([[0, 1], [1, 1], [1, 0], [0, 0], [2, 1], [1, 2]], dtype)
     y = np.array([0, 1, 2, 0, 1, 2])
-    for targets in (y, np.eye(3, dtype=dtype)[y]):
-        fit(X, targets, tol=1e-10)
+    many = FEWEST_ROWS // len(X) + 1  # matrices of few rows are made in float64
+    for repeats in (1, many):
+        rows, labels = np.tile(X, (repeats, 1)), np.tile(y, repeats)
+        for targets in (labels, np.eye(3, dtype=dtype)[labels]):
+            fit(rows, targets, tol=1e-10)
     fit(X, y[::-1] % 2, l2=0)
+    for narrow in (np.float32, np.float64):
+        functional.predict_proba(X, np.zeros((2, 3), narrow))
