@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+
+from fastsoftmax.once import once
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -18,6 +21,30 @@ def test_forks(run_program, layer):
     rules = "error,ignore::DeprecationWarning" if sys.version_info >= (3, 12) else "error"
     output = run_program(FORKS, PYTHONWARNINGS=rules, **layer)
     assert output.endswith("right\n")  # Numba's TBB layer may say there that it was busy
+
+
+def test_an_attribute_that_another_thread_computes_blocks_nobody():
+    """A child that is forked meanwhile would wait for ever."""
+    begun, done = threading.Event(), threading.Event()
+
+    class Slow:
+        @once
+        def value(self):
+            if threading.current_thread() is slow:
+                begun.set()
+                done.wait(10)
+            return 1
+
+    slow = threading.Thread(target=lambda: Slow().value)
+    slow.start()
+    begun.wait(10)
+    quick = threading.Thread(target=lambda: Slow().value)
+    quick.start()
+    quick.join(5)
+    blocked = quick.is_alive()
+    done.set()
+    slow.join()
+    assert not blocked
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ features, its bias last (no such column without intercepts). The penalty is that
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ from fastsoftmax.functional.linear import (
     weighted_proba,
 )
 from fastsoftmax.kernels.passes.hessian import products_of_features
+from fastsoftmax.once import once
 from fastsoftmax.threads import launch
 from fastsoftmax.training.columns import Moments, Scaling
 from fastsoftmax.training.data import Samples
@@ -210,7 +210,7 @@ class Objective:
             H,
         )
 
-    @cached_property
+    @once
     def target_shares(self) -> Array:
         """The share of each class in the weighted targets, smoothed, of their sum over the weights.
 
@@ -221,7 +221,7 @@ class Objective:
         sums = (1 - smoothing) * sums + smoothing * sums.sum() / self.n_classes
         return np.asarray(sums / samples.total_weight)
 
-    @cached_property
+    @once
     def target_norm(self) -> float:
         """The root of the mean square of the rows' target weights."""
         samples = self.samples
@@ -230,23 +230,23 @@ class Objective:
         s = samples.targets.sum(axis=1, dtype=np.float64)
         return float(np.sqrt(np.einsum("n,n,n->", samples.weight, s, s) / samples.total_weight))
 
-    @cached_property
+    @once
     def largest_target(self) -> float:
         """The largest of the rows' target weights."""
         targets = self.samples.targets
         return 1.0 if targets.ndim == 1 else float(targets.sum(axis=1, dtype=np.float64).max())
 
-    @cached_property
+    @once
     def sizes(self) -> Array:
         """(D,): the root of the mean square of each feature."""
         return self._sizes_about(0.0)
 
-    @cached_property
+    @once
     def spans(self) -> Array:
         """(D,): likewise, of the features as they are solved for, centred and scaled."""
         return self._sizes_about(self.scaling.centre) * self.scaling.scale
 
-    @cached_property
+    @once
     def raw_spans(self) -> Array:
         """(D,): likewise, scaled but not centred, as they enter the sums over rows."""
         return self.sizes * self.scaling.scale

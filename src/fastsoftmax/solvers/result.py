@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from fastsoftmax.model import SoftmaxModel
+from fastsoftmax.once import once
 from fastsoftmax.training.result import History
 
 
@@ -99,7 +99,7 @@ class FitProgress:
     seconds: float
     _make_model: Callable[[], SoftmaxModel] = field(repr=False, compare=False)
 
-    @cached_property
+    @once
     def model(self) -> SoftmaxModel:
         return self._make_model()
 

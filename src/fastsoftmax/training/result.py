@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy.typing as npt
 
 from fastsoftmax.model import SoftmaxModel
+from fastsoftmax.once import once
 
 Array = npt.NDArray[Any]
 History = dict[str, list[float]]
@@ -91,7 +91,7 @@ class Epoch:
     validation_accuracy: float | None
     _make_model: Callable[[], SoftmaxModel] = field(repr=False, compare=False)
 
-    @cached_property
+    @once
     def model(self) -> SoftmaxModel:
         return self._make_model()
 
