@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fastsoftmax import frames, functional
 from fastsoftmax import validation as check
 from fastsoftmax.files import atomic_write
-from fastsoftmax.functional.linear import weighted_predict
+from fastsoftmax.functional.predictions import weighted_predict
 
 Array = npt.NDArray[Any]
 

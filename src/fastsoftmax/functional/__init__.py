@@ -1,10 +1,9 @@
 """The functions of the public API: checks, then one launch of a kernel."""
 
 from fastsoftmax.functional.decisions import binary_to_softmax, decide, softmax_to_binary
-from fastsoftmax.functional.linear import (
+from fastsoftmax.functional.linear import loss, loss_and_gradient
+from fastsoftmax.functional.predictions import (
     decision_function,
-    loss,
-    loss_and_gradient,
     predict,
     predict_log_proba,
     predict_proba,

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
-from fastsoftmax.functional.linear import predict
+from fastsoftmax.functional.predictions import predict
 from fastsoftmax.kernels.passes import rowwise
 from fastsoftmax.threads import launch
 

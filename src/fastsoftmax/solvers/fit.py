@@ -225,7 +225,7 @@ def prepare(
     if classes is None and init is not None:
         classes = data.model(init).classes
     samples, names, compute_dtype = data.samples(X, y, classes, sample_weight, class_weight, dtype)
-    total_weight, samples = samples.total_weight, normalised(samples)
+    total_weight, samples = samples.total_weight, samples.in_units()
     n_features = samples.X.shape[1]
     intercept = check.flag(fit_intercept, "fit_intercept")
     limits = Limits(
@@ -272,12 +272,6 @@ def asked_for(samples: data.Samples, n_classes: int) -> tuple[data.Samples, Arra
     else:
         targets = targets[:, solved]
     return samples._replace(targets=targets), solved
-
-
-def normalised(samples: data.Samples) -> data.Samples:
-    """The same rows, their weights in units that fit float32."""
-    weight, unit = check.scaled_weight(samples.weight)
-    return samples._replace(weight=weight, total_weight=samples.total_weight / unit)
 
 
 def coordinates(

@@ -12,13 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
-from fastsoftmax.functional.linear import (
-    Problem,
-    evaluate,
-    problem,
-    weighted_logits,
-    weighted_proba,
-)
+from fastsoftmax.functional.linear import Problem, evaluate, problem
+from fastsoftmax.functional.predictions import weighted_logits, weighted_proba
 from fastsoftmax.kernels.passes.hessian import products_of_features
 from fastsoftmax.once import once
 from fastsoftmax.threads import launch

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastsoftmax import functional
 from fastsoftmax import validation as check
-from fastsoftmax.functional.linear import weighted_predict
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.solvers.fit import Setup, prepare
 from fastsoftmax.solvers.result import FitProgress, FitResult, PathResult
@@ -115,7 +113,7 @@ def fit_path(
                 result = solve.run()
                 solved = [*solved[-1:], (l2, solve.parameters)]
                 if held_out is not None:
-                    scores.append(_score(result.model, held_out))
+                    scores.append(held_out.measure(result.model))
                 results.append(result)
                 if result.stopped == "callback":
                     break
@@ -140,15 +138,6 @@ def _extrapolated(solved: list[tuple[float, Array]], l2: float) -> Array | None:
     (first, before), (second, last) = solved
     share = math.log(max(l2, np.finfo(np.float64).tiny) / second) / math.log(second / first)
     return last + min(share, 1.0) * (last - before)
-
-
-def _score(model: SoftmaxModel, held_out: data.Validation) -> tuple[float, float]:
-    """(loss, accuracy) on held-out rows."""
-    X, targets, weight = held_out
-    loss = functional.loss(X, targets, model.W, model.b, sample_weight=weight)
-    predicted = weighted_predict(X, model.W, model.b, weight)
-    right = predicted == (targets if targets.ndim == 1 else targets.argmax(axis=1))
-    return float(loss), float(np.average(right, weights=weight))
 
 
 def _gathered(

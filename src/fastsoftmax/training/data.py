@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastsoftmax import functional
 from fastsoftmax import validation as check
+from fastsoftmax.functional.predictions import weighted_predict
 from fastsoftmax.model import SoftmaxModel, class_array, raise_unless_alike
 
 Array = npt.NDArray[Any]
@@ -26,6 +28,11 @@ class Samples(NamedTuple):
     def weight_scale(self) -> float:
         """1 over the mean weight, so that weights have a mean of 1."""
         return len(self.X) / self.total_weight
+
+    def in_units(self) -> Samples:
+        """The same rows, their weights in units that fit float32."""
+        weight, unit = check.scaled_weight(self.weight)
+        return self._replace(weight=weight, total_weight=self.total_weight / unit)
 
     @property
     def total_target(self) -> float:
@@ -156,6 +163,14 @@ class Validation(NamedTuple):
     X: Array
     targets: Array
     weight: Array | None
+
+    def measure(self, model: SoftmaxModel) -> tuple[float, float]:
+        """(the mean cross-entropy of a model, its accuracy)."""
+        X, targets, weight = self
+        loss = functional.loss(X, targets, model.W, model.b, sample_weight=weight)
+        predicted = weighted_predict(X, model.W, model.b, weight)
+        right = predicted == (targets if targets.ndim == 1 else targets.argmax(axis=1))
+        return float(loss), float(np.average(right, weights=weight))
 
 
 def validation(value: Any, n_features: int, classes: Array, dtype: np.dtype[Any]) -> Validation:

@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastsoftmax import functional
 from fastsoftmax import validation as check
-from fastsoftmax.functional.linear import weighted_predict
 from fastsoftmax.kernels.tiles.sizes import ceil_div
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.training import schedules
@@ -246,14 +244,10 @@ class Training:
         if self.held_out is not None:
             parameters = self._parameters(len(self.history["loss"]))
             model = self.make_model(*parameters)
-            X, targets, weight = self.held_out
-            held_out = functional.loss(X, targets, model.W, model.b, sample_weight=weight)
-            predicted = weighted_predict(X, model.W, model.b, weight)
-            right = predicted == (targets if targets.ndim == 1 else targets.argmax(axis=1))
-            news["validation_loss"] = float(held_out)
-            news["validation_accuracy"] = float(np.average(right, weights=weight))
+            held_out, accuracy = self.held_out.measure(model)
+            news["validation_loss"], news["validation_accuracy"] = held_out, accuracy
             if self.patience is not None and (self._best is None or held_out < self._best[0]):
-                self._best = float(held_out), parameters
+                self._best = held_out, parameters
         for key, value in news.items():
             self.history[key].append(value)
 

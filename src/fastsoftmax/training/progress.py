@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 
@@ -14,17 +14,15 @@ class Progress(Protocol):
         """`rows` of the epoch are done; `loss` is its mean once all are."""
 
 
-@contextmanager
-def shown(progress: bool | Progress, epochs: int, n_rows: int) -> Iterator[Progress | None]:
+def shown(
+    progress: bool | Progress, epochs: int, n_rows: int
+) -> AbstractContextManager[Progress | None]:
     """What to tell: a bar on the terminal for True, nothing for False."""
-    if not isinstance(progress, bool):
-        if not callable(progress):
-            raise TypeError(f"progress must be True, False or callable, got {progress!r}")
-        yield progress
-        return
-    if not progress:
-        yield None
-        return
+    return _told(progress, lambda: _bar_of_epochs(epochs, n_rows))
+
+
+@contextmanager
+def _bar_of_epochs(epochs: int, n_rows: int) -> Iterator[Progress]:
     rich_progress, console = _rich()
     bar = rich_progress.Progress(
         rich_progress.TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
@@ -52,17 +50,13 @@ class Solving(Protocol):
         """A step is done; the gap is an estimate."""
 
 
-@contextmanager
-def solving(progress: bool | Solving, tol: float) -> Iterator[Solving | None]:
+def solving(progress: bool | Solving, tol: float) -> AbstractContextManager[Solving | None]:
     """What to tell: a bar on the terminal for True, nothing for False."""
-    if not isinstance(progress, bool):
-        if not callable(progress):
-            raise TypeError(f"progress must be True, False or callable, got {progress!r}")
-        yield progress
-        return
-    if not progress:
-        yield None
-        return
+    return _told(progress, lambda: _line_of_steps(tol))
+
+
+@contextmanager
+def _line_of_steps(tol: float) -> Iterator[Solving]:
     rich_progress, console = _rich()
     bar = rich_progress.Progress(
         rich_progress.TextColumn("step {task.completed}"),
@@ -79,6 +73,17 @@ def solving(progress: bool | Solving, tol: float) -> Iterator[Solving | None]:
             bar.update(task, completed=step + 1, objective=text)
 
         yield show
+
+
+def _told(
+    progress: Any, bar: Callable[[], AbstractContextManager[Any]]
+) -> AbstractContextManager[Any]:
+    """A context with what to tell: `progress` itself, a bar or nothing."""
+    if isinstance(progress, bool):
+        return bar() if progress else nullcontext()
+    if not callable(progress):
+        raise TypeError(f"progress must be True, False or callable, got {progress!r}")
+    return nullcontext(progress)
 
 
 def _rich() -> tuple[Any, Any]:

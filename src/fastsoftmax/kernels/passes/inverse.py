@@ -89,6 +89,7 @@ def invert(run: int, A: Array, n: int) -> bool:
         if not invert_block(A, first, count, block):
             return False
         for_each(run, slabs, new_rows, (A, first, count, block, T))
+        # eliminated like the others, the pivots' columns become minus themselves times the block
         for r in range(count):
             for c in range(count):
                 T[r, first + c] = block[r, c] + (1.0 if r == c else 0.0)
