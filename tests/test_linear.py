@@ -489,13 +489,6 @@ def test_errors_in_X_and_the_weights(name, change, exception, message, unchanged
     call(name, unchanged, exception, message, **change)
 
 
-@pytest.mark.parametrize("name", ["loss", "loss_and_gradient", *PREDICTIONS])
-def test_sparse_X_is_a_type_error(name, unchanged):
-    sparse = pytest.importorskip("scipy.sparse")
-    for X in (sparse.csr_array(SAMPLES), sparse.coo_matrix(SAMPLES)):
-        call(name, unchanged, TypeError, "X is sparse; a dense array is needed", X=X)
-
-
 def with_label(value):
     labels = np.arange(20) % 10
     labels[17] = value

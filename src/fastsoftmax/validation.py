@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import frames
+from fastsoftmax.csr import CSR, is_sparse, sparse_rows
 from fastsoftmax.kernels.vectors.memory import Rows
 
 Array = npt.NDArray[Any]
@@ -50,7 +51,7 @@ def real_array(value: Any, name: str) -> Array:
     """`value` as an array of bool, integer or floating dtype."""
     if type(value) is np.ndarray and value.dtype.kind in "biuf":
         return value
-    if type(value).__module__.startswith("scipy.sparse") or hasattr(value, "tocsr"):
+    if is_sparse(value):
         raise TypeError(f"{name} is sparse; a dense array is needed, as {name}.toarray() gives")
     try:
         array = frames.as_array(value, name)
@@ -80,7 +81,7 @@ def raise_if_masked(**values: Any) -> None:
             raise TypeError(f"{name} has masked entries, which have no meaning here")
 
 
-def compute_dtype(array: Array) -> np.dtype[Any]:
+def compute_dtype(array: Array | CSR) -> np.dtype[Any]:
     """float32 for float32 and float16 in any byte order, else float64."""
     narrow = array.dtype.kind == "f" and array.dtype.itemsize <= 4
     return _FLOAT32 if narrow else _FLOAT64
@@ -111,15 +112,17 @@ def scalar(value: float, dtype: np.dtype[Any]) -> Any:
         return dtype.type(value)
 
 
-def convertible(array: Array, dtype: np.dtype[Any]) -> Array:
-    """`array` itself if kernels can read its items, else a copy in `dtype`."""
-    return array if array.dtype in _COMPUTE_DTYPES else array.astype(dtype)
+def convertible(array: Any, dtype: np.dtype[Any]) -> Any:
+    """`array`, or sparse rows, itself if kernels can read its items, else a copy in `dtype`."""
+    converted: Array = array if array.dtype in _COMPUTE_DTYPES else array.astype(dtype)
+    return converted
 
 
 def logits(value: Any, name: str = "Z") -> Array:
     """Logits of any shape in a compute dtype."""
     array = real_array(value, name)
-    return convertible(array, compute_dtype(array))
+    converted: Array = convertible(array, compute_dtype(array))
+    return converted
 
 
 def weights_and_bias(W: Any, b: Any) -> tuple[Array, Array]:
@@ -136,11 +139,19 @@ def weights_and_bias(W: Any, b: Any) -> tuple[Array, Array]:
     return W, b.astype(W.dtype)
 
 
-def samples(X: Any, n_features: int, dtype: np.dtype[Any]) -> Array:
-    """X (N, D) with a known D, in any strides."""
-    X = real_array(X, "X")
+def rows_of(value: Any) -> Any:
+    """X (N, D), dense in any strides or sparse."""
+    if type(value) is CSR:
+        return value
+    X = sparse_rows(value, "X") if is_sparse(value) else real_array(value, "X")
     if X.ndim != 2:
         raise ValueError(f"X must have shape (n_samples, n_features), got {X.shape}")
+    return X
+
+
+def samples(X: Any, n_features: int, dtype: np.dtype[Any]) -> Any:
+    """X (N, D) with a known D."""
+    X = rows_of(X)
     if X.shape[1] != n_features:
         raise ValueError(f"X has {X.shape[1]} features, {n_features} were expected")
     return convertible(X, dtype)
@@ -177,9 +188,9 @@ def targets(value: Any, n_rows: int, n_classes: int, dtype: np.dtype[Any]) -> Ar
         raise ValueError(
             f"targets must have shape ({n_rows},) or ({n_rows}, {n_classes}), got {array.shape}"
         )
-    array = convertible(array, dtype)
-    non_negative(array, "targets", dtype)
-    return array
+    rows: Array = convertible(array, dtype)
+    non_negative(rows, "targets", dtype)
+    return rows
 
 
 def target_rows(array: Array) -> Rows:
@@ -336,8 +347,10 @@ def raise_if_shared(out: Array, name: str, /, **arrays: Array) -> None:
             raise ValueError(f"{name} overlaps with {other} in memory")
 
 
-def first_non_finite(array: Array, weight: Array | None = None) -> tuple[int, ...] | None:
+def first_non_finite(array: Array | CSR, weight: Array | None = None) -> tuple[int, ...] | None:
     """The first cell of a 1-D or 2-D array that is not finite, in a row not of weight zero."""
+    if isinstance(array, CSR):
+        return array.first_non_finite(weight)
     for first in range(0, len(array), _SCAN_ROWS):
         rows = slice(first, first + _SCAN_ROWS)
         finite = np.isfinite(array[rows])
@@ -349,7 +362,7 @@ def first_non_finite(array: Array, weight: Array | None = None) -> tuple[int, ..
     return None
 
 
-def raise_if_non_finite(weight: Array | None = None, /, **arrays: Array) -> None:
+def raise_if_non_finite(weight: Array | None = None, /, **arrays: Array | CSR) -> None:
     """Name the first cell of the 1-D and 2-D `arrays` that is not finite, if there is one.
 
     Rows of X of weight zero are not looked at.
@@ -357,11 +370,12 @@ def raise_if_non_finite(weight: Array | None = None, /, **arrays: Array) -> None
     for name, array in arrays.items():
         cell = first_non_finite(array, weight if name == "X" else None)
         if cell is not None:
-            raise ValueError(f"{name}{list(cell)} is {array[cell]}; {name} must be finite")
+            value = array.value_at(*cell) if isinstance(array, CSR) else array[cell]
+            raise ValueError(f"{name}{list(cell)} is {value}; {name} must be finite")
 
 
 def raise_non_finite(
-    what: str, dtype: np.dtype[Any], weight: Array | None = None, /, **arrays: Array
+    what: str, dtype: np.dtype[Any], weight: Array | None = None, /, **arrays: Array | CSR
 ) -> NoReturn:
     """As `raise_if_non_finite`; if all are finite, say that `what` overflows."""
     raise_if_non_finite(weight, **arrays)

@@ -9,6 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
+from fastsoftmax.csr import CSR
+from fastsoftmax.functional import sparse
+from fastsoftmax.functional.sparse import Columns
 from fastsoftmax.kernels.passes import fused
 from fastsoftmax.kernels.tiles.packing import padded
 from fastsoftmax.kernels.tiles.sizes import (
@@ -26,7 +29,7 @@ Array = npt.NDArray[Any]
 class Problem(NamedTuple):
     """A loss over X, of checked arguments."""
 
-    X: Array  # (N, D)
+    X: Any  # (N, D), an array or CSR
     targets: Array  # (N,) or (N, K)
     weight: Array  # (N,), in units of `unit`
     W: Array  # (D, K)
@@ -35,6 +38,7 @@ class Problem(NamedTuple):
     l2: float
     total_weight: float  # what sums over the rows are divided by
     unit: float  # and multiplied by
+    columns: Columns | None  # of sparse X
 
     def reduced(self, losses: Array) -> float:
         """The sum of weighted losses, reduced, with the penalty; in float64."""
@@ -73,7 +77,10 @@ def problem(
     label_smoothing: Any,
     l2: Any,
     reduction: str,
+    *,
+    keep: bool = False,
 ) -> Problem:
+    """Of checked arguments; with `keep`, sparse X is sorted once, for many weights."""
     W, bias = check.weights_and_bias(W, b)
     X = check.samples(X, W.shape[0], W.dtype)
     weight, unit = check.sample_weight(sample_weight, X.shape[0]), 1.0
@@ -82,6 +89,7 @@ def problem(
         weight, unit = check.scaled_weight(weight)
     if reduction == "mean":
         total, unit = total / unit, 1.0
+    columns = Columns(X, weight, W.shape[1], keep=keep) if isinstance(X, CSR) else None
     return Problem(
         X,
         check.targets(targets, X.shape[0], W.shape[1], W.dtype),
@@ -92,6 +100,7 @@ def problem(
         check.number(l2, "l2", 0),
         total,
         unit,
+        columns,
     )
 
 
@@ -126,6 +135,8 @@ def evaluate(p: Problem, grad_W: Array, grad_b: Array) -> float:
 
     The arrays lie as kernels write them: contiguous, in W's dtype.
     """
+    if p.columns is not None:
+        return _evaluate_sparse(p, p.columns, grad_W, grad_b)
     n_features, n_classes = p.W.shape
     dtype = p.W.dtype
     if partials_fit(len(p.X), n_features, n_classes, dtype.itemsize):
@@ -137,6 +148,23 @@ def evaluate(p: Problem, grad_W: Array, grad_b: Array) -> float:
     losses = np.zeros(chunks)
     arguments = p.for_kernel(), p.unit / p.total_weight, p.l2, G_T, losses, grad_W, grad_b
     finite = launch(kernel, *arguments, parallel=p.pays_to_share())
+    return p.reduced(losses) if finite else math.nan
+
+
+def _evaluate_sparse(p: Problem, columns: Columns, grad_W: Array, grad_b: Array) -> float:
+    """`evaluate` for sparse X."""
+    losses, finite = sparse.evaluate(
+        columns,
+        p.targets,
+        p.weight,
+        p.W,
+        p.b,
+        p.smoothing,
+        p.unit / p.total_weight,
+        p.l2,
+        grad_W,
+        grad_b,
+    )
     return p.reduced(losses) if finite else math.nan
 
 
@@ -156,9 +184,10 @@ def loss_and_gradient(
 
     Parameters
     ----------
-    X : array_like, (N, D)
+    X : array_like or CSR, (N, D)
         Samples in rows. float32 and float64 are read where they lie, in any strides; other real
-        types are converted once per call.
+        types are converted once per call. Of SciPy's sparse arrays and matrices, CSR is read where
+        it lies and CSC converted.
     targets : array_like
         Integer labels (N,) in ``[0, K)``, or rows (N, K) of finite weights of at least 0.
     W : array_like, (D, K)
@@ -251,7 +280,10 @@ def loss(
     if reduction == "none" and p.l2:
         raise ValueError("l2 must be 0 with reduction='none': a penalty belongs to no row")
     losses = np.empty(len(p.X), np.float64)
-    finite = launch(fused.losses, p.for_kernel(), losses, parallel=p.pays_to_share())
+    if p.columns is not None:
+        finite = sparse.losses(p.columns, p.targets, p.weight, p.W, p.b, p.smoothing, losses)
+    else:
+        finite = launch(fused.losses, p.for_kernel(), losses, parallel=p.pays_to_share())
     if reduction == "none":
         with np.errstate(over="ignore"):
             result = losses.astype(p.W.dtype)

@@ -9,7 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
+from fastsoftmax.csr import CSR
+from fastsoftmax.functional.sparse import Columns
+from fastsoftmax.functional.sparse import predict as predict_sparse
 from fastsoftmax.kernels.passes import predict as predictors
+from fastsoftmax.kernels.passes import sparse as sparse_predictors
 from fastsoftmax.kernels.products.block import zero_row
 from fastsoftmax.kernels.tiles.packing import packed_features
 from fastsoftmax.kernels.tiles.sizes import pays_to_share
@@ -19,7 +23,7 @@ Array = npt.NDArray[Any]
 
 
 def _run(
-    kernel: Callable[..., bool],
+    function: str,
     X: Any,
     W: Any,
     b: Any,
@@ -27,7 +31,7 @@ def _run(
     labels: bool,
     sample_weight: Any = None,
 ) -> Array:
-    """Run a prediction kernel; `out` is (N,) int64 for labels, else (N, K) of W's dtype.
+    """Run a function of logits; `out` is (N,) int64 for labels, else (N, K) of W's dtype.
 
     Rows of weight zero may hold anything.
     """
@@ -35,9 +39,28 @@ def _run(
     X = check.samples(X, W.shape[0], W.dtype)
     shape: tuple[int, ...] = (len(X),) if labels else (len(X), W.shape[1])
     result = check.output(out, shape, np.int64 if labels else W.dtype)
-    overlaps = out is not None and np.may_share_memory(result, X)
+    read = X.data if isinstance(X, CSR) else X
+    overlaps = out is not None and np.may_share_memory(result, read)
     target = np.empty_like(result) if overlaps else result
     weight = check.sample_weight(sample_weight, len(X))
+    rows = tuple(check.as_column(target) if labels else check.as_rows(target))
+    if isinstance(X, CSR):
+        columns = Columns(X, weight, W.shape[1], keep=False)
+        kernel = getattr(sparse_predictors, function)
+        finite = predict_sparse(kernel, columns, weight, W, bias, rows)
+    else:
+        finite = _run_dense(getattr(predictors, function), X, weight, W, bias, rows)
+    if not finite:
+        check.raise_non_finite("the logits", W.dtype, weight, X=X, W=W, b=bias)
+    if target is not result:
+        result[...] = target
+    return result
+
+
+def _run_dense(
+    kernel: Callable[..., bool], X: Array, weight: Array, W: Array, b: Array, out: tuple[Any, ...]
+) -> bool:
+    """Of rows as they lie; whether all logits are finite."""
     problem = (
         tuple(check.as_rows(X)),
         tuple(check.as_column(weight)),
@@ -45,16 +68,11 @@ def _run(
         tuple(check.as_rows(W)),
         len(W),
         np.empty(packed_features(len(W)) * W.shape[1], W.dtype),
-        bias,
+        b,
         zero_row(len(W), W.dtype),
     )
-    rows = check.as_column(target) if labels else check.as_rows(target)
     parallel = pays_to_share(len(X), W.shape[1], len(W))
-    if not launch(kernel, problem, tuple(rows), parallel=parallel):
-        check.raise_non_finite("the logits", W.dtype, weight, X=X, W=W, b=bias)
-    if target is not result:
-        result[...] = target
-    return result
+    return bool(launch(kernel, problem, out, parallel=parallel))
 
 
 def decision_function(
@@ -64,7 +82,7 @@ def decision_function(
 
     Parameters
     ----------
-    X : array_like, (N, D)
+    X : array_like or CSR, (N, D)
     W : array_like, (D, K)
         Its dtype, float32 or float64, is the type of the computation and the result.
     b : array_like, (K,), optional
@@ -87,7 +105,7 @@ def decision_function(
     >>> fastsoftmax.decision_function([[2.0]], [[1.0, -1.0]], [0.5, 0.0])
     array([[ 2.5, -2. ]])
     """
-    return _run(predictors.decision_function, X, W, b, out, labels=False)
+    return _run("decision_function", X, W, b, out, labels=False)
 
 
 def predict_proba(
@@ -101,7 +119,7 @@ def predict_proba(
     >>> fastsoftmax.predict_proba([[0.0]], [[1.0, -1.0]])
     array([[0.5, 0.5]])
     """
-    return _run(predictors.predict_proba, X, W, b, out, labels=False)
+    return _run("predict_proba", X, W, b, out, labels=False)
 
 
 def predict_log_proba(
@@ -115,24 +133,22 @@ def predict_log_proba(
     >>> fastsoftmax.predict_log_proba([[50.0]], [[1.0, 0.0]])
     array([[-1.92874985e-22, -5.00000000e+01]])
     """
-    return _run(predictors.predict_log_proba, X, W, b, out, labels=False)
+    return _run("predict_log_proba", X, W, b, out, labels=False)
 
 
 def weighted_predict(X: Any, W: Array, b: Array, sample_weight: Any) -> Array:
     """As `predict`, for rows some of which may have weight zero: they get some class or other."""
-    return _run(predictors.predict, X, W, b, None, labels=True, sample_weight=sample_weight)
+    return _run("predict", X, W, b, None, labels=True, sample_weight=sample_weight)
 
 
 def weighted_logits(X: Any, W: Array, b: Array, sample_weight: Any) -> Array:
     """As `decision_function`, for rows some of which may have weight zero: theirs are b."""
-    return _run(
-        predictors.decision_function, X, W, b, None, labels=False, sample_weight=sample_weight
-    )
+    return _run("decision_function", X, W, b, None, labels=False, sample_weight=sample_weight)
 
 
 def weighted_proba(X: Any, W: Array, b: Array, sample_weight: Any) -> Array:
     """As `predict_proba`, for rows some of which may have weight zero: theirs are those of b."""
-    return _run(predictors.predict_proba, X, W, b, None, labels=False, sample_weight=sample_weight)
+    return _run("predict_proba", X, W, b, None, labels=False, sample_weight=sample_weight)
 
 
 def predict(
@@ -151,4 +167,4 @@ def predict(
     >>> fastsoftmax.predict([[2.0], [-2.0]], [[1.0, -1.0]])
     array([0, 1])
     """
-    return _run(predictors.predict, X, W, b, out, labels=True)
+    return _run("predict", X, W, b, out, labels=True)

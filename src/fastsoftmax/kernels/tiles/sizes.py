@@ -67,6 +67,10 @@ PANEL = 192
 DIRECTIONS = 4
 
 
+# Columns of sparse rows that always share a bucket.
+COLUMN_GROUP = 64
+
+
 @jit_also
 def ceil_div(a: int, b: int) -> int:
     """a / b, rounded up."""

@@ -52,6 +52,15 @@ class Table(NamedTuple):
     n: int
 
 
+class SparseRows(NamedTuple):
+    """Compressed sparse rows: values and columns (int32) of all entries, and where rows begin."""
+
+    values: Array  # (0,), only its dtype counts
+    at: int  # addresses
+    indices: int
+    indptr: int  # int64
+
+
 @intrinsic
 def item_bytes(typing_context: Any, array: Any) -> Any:
     """The size of an array's items, as a constant: `itemsize` is not one to the compiler."""
@@ -84,6 +93,17 @@ def load_address(typing_context: Any, table: Any, i: Any) -> Any:
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         entries = pointer(builder, arguments[0], ir.IntType(64))
         return builder.load(builder.gep(entries, [arguments[1]]))
+
+    return types.intp(types.intp, types.intp), codegen
+
+
+@intrinsic
+def load_int32(typing_context: Any, address: Any, i: Any) -> Any:
+    """Number i of the integers of 32 bits at an address."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        entries = pointer(builder, arguments[0], ir.IntType(32))
+        return builder.sext(builder.load(builder.gep(entries, [arguments[1]])), ir.IntType(64))
 
     return types.intp(types.intp, types.intp), codegen
 
@@ -128,6 +148,18 @@ def emit_prefetch(builder: ir.IRBuilder, address: Any) -> None:
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
     read, locality, data = (ir.Constant(ir.IntType(32), value) for value in (0, 2, 1))
     builder.call(function, [builder.inttoptr(address, byte), read, locality, data])
+
+
+@jit_inline
+def row_start(X: SparseRows, n: int) -> int:
+    """The first entry of row n."""
+    return load_address(X.indptr, n)
+
+
+@jit_inline
+def load_column(X: SparseRows, e: int) -> int:
+    """The column of entry e."""
+    return load_int32(X.indices, e)
 
 
 @jit_also

@@ -1,0 +1,210 @@
+"""The functions of sparse X: losses, gradients and predictions, slab by slab of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax import validation as check
+from fastsoftmax.csr import CSR
+from fastsoftmax.kernels.passes import sparse
+from fastsoftmax.kernels.passes.buckets import Buckets, add_columns, sort_entries
+from fastsoftmax.kernels.tiles.sizes import (
+    COLUMN_GROUP,
+    ROW_BLOCK,
+    ceil_div,
+    n_chunks,
+    pays_to_share,
+)
+from fastsoftmax.threads import launch
+
+Array = npt.NDArray[Any]
+
+# A slab of rows has up to so many entries, and residuals: about 50 and 16 MB in float32.
+_SLAB_ENTRIES = 2**22
+_SLAB_RESIDUALS = 2**22
+
+# The gradient of a bucket's columns takes at most so much, to stay in the second-level cache; a
+# bucket has about a share of the entries, so that frequent columns do not make one task of all.
+_BUCKET_BYTES = 2**18
+_SHARES = 32
+_SAMPLE = 2**14
+_SHARE_ENTRIES = 2**12
+
+
+class Columns:
+    """X' R of a sparse X, by buckets of columns; sorted once for all products, or for each.
+
+    Kept, the entries take 12 bytes each in float32, 16 in float64.
+    """
+
+    def __init__(self, X: CSR, weight: Array, n_classes: int, *, keep: bool) -> None:
+        self._X, self._weight = X, weight
+        self._n_classes = n_classes
+        self._bounds, self._bucket_of = _columns_of_buckets(X, n_classes)
+        self._kept: dict[int, Buckets] | None = {} if keep else None
+        self._room: Buckets | None = None
+
+    @property
+    def pays_to_share(self) -> bool:
+        """Whether a pass is worth a second thread."""
+        n_rows = len(self._X)
+        return pays_to_share(n_rows, self._n_classes, self._X.n_entries // max(n_rows, 1))
+
+    @property
+    def n_buckets(self) -> int:
+        return len(self._bounds) - 1
+
+    def slabs(self) -> Iterator[slice]:
+        """The rows, cut so that what is held of them at once is little."""
+        n_rows = len(self._X)
+        by_entries = _SLAB_ENTRIES * n_rows // max(self._X.n_entries, 1)
+        rows = min(by_entries, _SLAB_RESIDUALS // self._n_classes, n_rows)
+        rows = max(rows // ROW_BLOCK, 1) * ROW_BLOCK if rows < n_rows else n_rows
+        for first in range(0, n_rows, max(rows, 1)):
+            yield slice(first, min(first + rows, n_rows))
+
+    def of(self, rows: slice) -> Buckets:
+        """The entries of a slab, sorted."""
+        if self._kept is not None and rows.start in self._kept:
+            return self._kept[rows.start]
+        X = self._X
+        n = int(X.indptr[rows.stop] - X.indptr[rows.start])
+        room = self._room_for(n, n_chunks(rows.stop - rows.start))
+        given = X.for_kernel(), tuple(check.as_column(self._weight))
+        launch(
+            sort_entries,
+            *given,
+            rows.start,
+            rows.stop - rows.start,
+            self._bucket_of,
+            room,
+            parallel=n > _SAMPLE,
+        )
+        if self._kept is not None:
+            self._kept[rows.start] = room
+        return room
+
+    def _room_for(self, n_entries: int, n_chunks: int) -> Buckets:
+        """Arrays to sort a slab into: those of the last, unless they are kept or too small."""
+        room = self._room
+        if room is None or len(room.values) < n_entries or len(room.starts) < n_chunks:
+            room = Buckets(
+                self._bounds,
+                np.empty((n_chunks, self.n_buckets + 1), np.int64),
+                np.empty((n_entries, 2), np.int32),
+                np.empty(n_entries, self._X.dtype),
+            )
+            self._room = room if self._kept is None else None
+        return room._replace(starts=room.starts[:n_chunks])
+
+
+def _columns_of_buckets(X: CSR, n_classes: int) -> tuple[Array, Array]:
+    """(the first group of columns of each bucket, and the end; the bucket of each group)."""
+    groups = max(ceil_div(X.n_features, COLUMN_GROUP), 1)
+    start, stop = int(X.indptr[0]), int(X.indptr[-1])
+    step = max((stop - start) // _SAMPLE, 1)
+    seen = np.bincount(X.indices[start:stop:step] // COLUMN_GROUP, minlength=groups)
+    size = COLUMN_GROUP * n_classes * X.dtype.itemsize / _BUCKET_BYTES
+    n_shares = min(_SHARES, ceil_div(stop - start, _SHARE_ENTRIES))
+    cost = np.cumsum(size + seen * (n_shares / max(seen.sum(), 1))).astype(np.int64)
+    new = np.flatnonzero(cost[1:] != cost[:-1]) + 1
+    bounds = np.concatenate([[0], new, [groups]])
+    return bounds, np.repeat(np.arange(len(new) + 1, dtype=np.int32), np.diff(bounds))
+
+
+def _as_strided(W: Array) -> tuple[Array, tuple[int, int]]:
+    """(W with its rows one after another, how a kernel sees it)."""
+    W = np.ascontiguousarray(W)
+    return W, (W.ctypes.data, W.shape[1] * W.dtype.itemsize)
+
+
+def _model(
+    buckets: Buckets, weight: Array, rows: slice, W: tuple[int, int], b: Array
+) -> tuple[Any, ...]:
+    """As `kernels.passes.sparse.prepared` takes it."""
+    column = tuple(check.as_column(weight))
+    return buckets, column, rows.start, rows.stop - rows.start, W, b
+
+
+def evaluate(
+    columns: Columns,
+    targets: Array,
+    weight: Array,
+    W: Array,
+    b: Array,
+    label_smoothing: float,
+    scale: float,
+    l2: float,
+    grad_W: Array,
+    grad_b: Array,
+) -> tuple[Array, bool]:
+    """(the loss of each chunk of rows, whether all is finite).
+
+    scale * gradient + l2 W is written.
+    """
+    n_classes, dtype = W.shape[1], W.dtype
+    W, rows_of_W = _as_strided(W)
+    slabs = list(columns.slabs())
+    most = max((rows.stop - rows.start for rows in slabs), default=0)
+    chunks = max((n_chunks(rows.stop - rows.start) for rows in slabs), default=0)
+    sums = sparse.Sums(np.zeros(chunks), np.zeros((chunks, n_classes)), np.zeros(chunks, np.bool_))
+    overflows = np.zeros(columns.n_buckets, np.bool_)
+    R = np.empty((most, n_classes), dtype)
+    t, out = tuple(check.target_rows(targets)), tuple(check.as_rows(R))
+    finite = True
+    for rows in slabs:
+        buckets = columns.of(rows)
+        given = _model(buckets, weight, rows, rows_of_W, b)
+        parallel = columns.pays_to_share
+        asked = t, label_smoothing, out, sums
+        finite &= launch(sparse.residuals_of_slab, given, *asked, parallel=parallel)
+        ends = rows.start == 0, rows.stop == slabs[-1].stop
+        view = R.ctypes.data, R.strides[0]
+        to = overflows, grad_W
+        launch(add_columns, buckets, view, *ends, scale, l2, W, *to, parallel=parallel)
+    if not slabs:
+        grad_W[:] = l2 * W
+    with np.errstate(over="ignore", invalid="ignore"):
+        grad_b[:] = scale * sums.g_b.sum(axis=0)
+    finite &= not overflows.any() and bool(np.isfinite(grad_b).all())
+    return sums.loss, finite
+
+
+def losses(
+    columns: Columns,
+    targets: Array,
+    weight: Array,
+    W: Array,
+    b: Array,
+    label_smoothing: float,
+    row_loss: Array,
+) -> bool:
+    """row_loss (N,) = weight * J of each row; whether all logits are finite."""
+    W, rows_of_W = _as_strided(W)
+    t, finite = tuple(check.target_rows(targets)), True
+    for rows in columns.slabs():
+        given = _model(columns.of(rows), weight, rows, rows_of_W, b)
+        args = given, t, label_smoothing, row_loss
+        finite &= launch(sparse.losses, *args, parallel=columns.pays_to_share)
+    return finite
+
+
+def predict(
+    kernel: Callable[..., bool],
+    columns: Columns,
+    weight: Array,
+    W: Array,
+    b: Array,
+    out: tuple[Any, ...],
+) -> bool:
+    """Run a kernel of `kernels.passes.sparse` that answers for each row; whether all is finite."""
+    W, rows_of_W = _as_strided(W)
+    finite = True
+    for rows in columns.slabs():
+        given = _model(columns.of(rows), weight, rows, rows_of_W, b)
+        finite &= launch(kernel, given, out, parallel=columns.pays_to_share)
+    return finite

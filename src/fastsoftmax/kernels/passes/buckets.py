@@ -1,0 +1,176 @@
+"""Sparse rows with their entries sorted into buckets of columns, and X' times rows of residuals.
+
+A bucket is a range of columns whose weights and gradient stay in cache, and one task owns it. Each
+chunk of rows sorts its entries by bucket; within one they lie by rows, those of a row by column. So
+logits are summed up in the order of the columns, however the caller's entries lie, and gradients in
+that of the rows, whatever the buckets and the number of threads. Never: a gradient for each thread,
+a sorted copy of whole columns, an atomic addition.
+Writes: each chunk of rows owns its entries, each bucket its columns.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastsoftmax.kernels.compile.jit import jit, jit_borrowing, jit_callable
+from fastsoftmax.kernels.compile.parallel import for_each
+from fastsoftmax.kernels.products.entries import Entries, add_entries
+from fastsoftmax.kernels.rows.targets import weight_of
+from fastsoftmax.kernels.tiles.sizes import COLUMN_GROUP, chunk_rows, n_chunks
+from fastsoftmax.kernels.vectors.memory import (
+    Array,
+    Rows,
+    SparseRows,
+    Strided,
+    item_bytes,
+    load_column,
+    load_item,
+    row_start,
+)
+from fastsoftmax.kernels.vectors.simd import address_of
+
+# Where in a pair the column lies.
+COLUMN_BYTES = 4
+
+
+class Buckets(NamedTuple):
+    """The entries of a slab of rows: those of C chunks, each by B buckets."""
+
+    bounds: Array  # (B + 1,), groups of columns
+    starts: Array  # (C, B + 1), entries
+    pairs: Array  # (entries, 2), int32: the row within the slab, the column
+    values: Array  # (entries,)
+
+
+@jit
+def sort_chunk(
+    c: int,
+    X: SparseRows,
+    sample_weight: Rows,
+    first: int,
+    n_rows: int,
+    bucket_of: Array,
+    buckets: Buckets,
+) -> None:
+    """The entries of chunk c; those of rows without weight are zero."""
+    size, bytes_each = chunk_rows(n_rows), item_bytes(X.values)
+    last = min((c + 1) * size, n_rows)
+    start, stop = row_start(X, first + c * size), row_start(X, first + last)
+    places, pairs, values = buckets.starts[c], buckets.pairs, buckets.values
+    begins = np.empty(places.size, np.int64)
+    for j in range(places.size):
+        places[j] = 0
+    for e in range(start, stop):
+        places[bucket_of[load_column(X, e) // COLUMN_GROUP] + 1] += 1
+    total = start - row_start(X, first)
+    for j in range(places.size - 1):  # where the next entry of bucket j goes
+        total += places[j]
+        places[j] = begins[j] = total
+    for r in range(c * size, last):
+        counts = weight_of(sample_weight, first + r) != 0
+        for e in range(row_start(X, first + r), row_start(X, first + r + 1)):
+            d = load_column(X, e)
+            j = bucket_of[d // COLUMN_GROUP]
+            place = places[j]
+            places[j] = place + 1
+            while place > begins[j] and pairs[place - 1, 0] == r and pairs[place - 1, 1] > d:
+                pairs[place, 0], pairs[place, 1] = r, pairs[place - 1, 1]
+                values[place] = values[place - 1]
+                place -= 1
+            pairs[place, 0], pairs[place, 1] = r, d
+            values[place] = load_item(X.values, X.at + e * bytes_each) if counts else 0
+    for j in range(places.size - 1):
+        places[j] = begins[j]
+    places[places.size - 1] = stop - row_start(X, first)
+
+
+@jit_callable
+def sort_entries(
+    run: int,
+    given: Any,  # SparseRows
+    weights: Any,  # (N, 1)
+    first: int,
+    n_rows: int,
+    bucket_of: Array,  # (groups of columns,)
+    buckets: Buckets,  # starts, pairs and values are written
+) -> None:
+    """Sort the entries of the rows from `first` on into buckets."""
+    X = SparseRows(given[0], given[1], given[2], given[3])
+    sample_weight = Rows(weights[0], weights[1], weights[2], weights[3])
+    for_each(
+        run, n_chunks(n_rows), sort_chunk, (X, sample_weight, first, n_rows, bucket_of, buckets)
+    )
+
+
+class Slab(NamedTuple):
+    """A slab's residuals, and how the gradient begins and ends with it."""
+
+    R: Strided  # (rows, K)
+    is_first: bool  # the gradient is zero before it
+    is_last: bool  # and scale * gradient + l2 W after it
+    scale: float
+    l2: float
+    W: Array  # (D, K)
+
+
+@jit_borrowing
+def add_bucket(j: int, buckets: Buckets, slab: Slab, G: Array, overflows: Array) -> None:
+    """The columns of bucket j: G (D, K) += X' R."""
+    n_features, n_classes = G.shape
+    first = min(buckets.bounds[j] * COLUMN_GROUP, n_features)
+    stop = min(buckets.bounds[j + 1] * COLUMN_GROUP, n_features)
+    if slab.is_first:
+        for d in range(first, stop):
+            for k in range(n_classes):
+                G[d, k] = 0
+    at, pairs = address_of(buckets.values), address_of(buckets.pairs)
+    rows_of_G = Strided(address_of(G), n_classes * item_bytes(G))
+    for c in range(buckets.starts.shape[0]):
+        start, end = buckets.starts[c, j], buckets.starts[c, j + 1]
+        entries = Entries(buckets.values, at, pairs, pairs + COLUMN_BYTES, start, end)
+        add_entries(G, entries, n_classes, slab.R, rows_of_G)
+    if slab.is_last:
+        finite = True
+        for d in range(first, stop):
+            for k in range(n_classes):
+                G[d, k] = slab.scale * G[d, k] + slab.l2 * slab.W[d, k]
+                finite &= math.isfinite(G[d, k])
+        overflows[j] = not finite
+
+
+@jit_callable
+def add_columns(
+    run: int,
+    buckets: Buckets,
+    R: Any,  # of `Strided`
+    is_first: bool,
+    is_last: bool,
+    scale: float,
+    l2: float,
+    W: Array,
+    overflows: Array,  # (B,)
+    G: Array,  # (D, K)
+) -> None:
+    """G += X' R for a slab of rows; `overflows` says of which buckets it is not finite."""
+    slab = Slab(Strided(R[0], R[1]), is_first, is_last, scale, l2, W)
+    for_each(run, overflows.size, add_bucket, (buckets, slab, G, overflows))
+
+
+@jit
+def bucket_moments(j: int, buckets: Buckets, weight: Array, first: int, moments: Array) -> None:
+    """The columns of bucket j: sums of weight * x and weight * x**2 in moments (2, D)."""
+    for c in range(buckets.starts.shape[0]):
+        for e in range(buckets.starts[c, j], buckets.starts[c, j + 1]):
+            d, x = buckets.pairs[e, 1], np.float64(buckets.values[e])
+            wx = weight[first + buckets.pairs[e, 0]] * x
+            moments[0, d] += wx
+            moments[1, d] += wx * x
+
+
+@jit_callable
+def add_moments(run: int, buckets: Buckets, weight: Array, first: int, moments: Array) -> None:
+    """moments (2, D) += the weighted sums of the columns of a slab of rows and of their squares."""
+    for_each(run, buckets.bounds.size - 1, bucket_moments, (buckets, weight, first, moments))
