@@ -78,9 +78,9 @@ def problem(
     l2: Any,
     reduction: str,
     *,
-    keep: bool = False,
+    columns: Columns | None = None,
 ) -> Problem:
-    """Of checked arguments; with `keep`, sparse X is sorted once, for many weights."""
+    """Of checked arguments; `columns` are those of sparse X, if they are at hand."""
     W, bias = check.weights_and_bias(W, b)
     X = check.samples(X, W.shape[0], W.dtype)
     weight, unit = check.sample_weight(sample_weight, X.shape[0]), 1.0
@@ -89,7 +89,8 @@ def problem(
         weight, unit = check.scaled_weight(weight)
     if reduction == "mean":
         total, unit = total / unit, 1.0
-    columns = Columns(X, weight, W.shape[1], keep=keep) if isinstance(X, CSR) else None
+    if isinstance(X, CSR) and columns is None:
+        columns = Columns(X, weight, W.shape[1], keep=False)
     return Problem(
         X,
         check.targets(targets, X.shape[0], W.shape[1], W.dtype),

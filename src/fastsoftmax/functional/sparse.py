@@ -11,7 +11,12 @@ import numpy.typing as npt
 from fastsoftmax import validation as check
 from fastsoftmax.csr import CSR
 from fastsoftmax.kernels.passes import sparse
-from fastsoftmax.kernels.passes.buckets import Buckets, add_columns, sort_entries
+from fastsoftmax.kernels.passes.buckets import (
+    Buckets,
+    add_columns,
+    add_moments,
+    sort_entries,
+)
 from fastsoftmax.kernels.tiles.sizes import (
     COLUMN_GROUP,
     ROW_BLOCK,
@@ -55,6 +60,14 @@ class Columns:
         return pays_to_share(n_rows, self._n_classes, self._X.n_entries // max(n_rows, 1))
 
     @property
+    def n_rows(self) -> int:
+        return len(self._X)
+
+    @property
+    def n_features(self) -> int:
+        return self._X.n_features
+
+    @property
     def n_buckets(self) -> int:
         return len(self._bounds) - 1
 
@@ -80,6 +93,7 @@ class Columns:
             *given,
             rows.start,
             rows.stop - rows.start,
+            X.in_order,
             self._bucket_of,
             room,
             parallel=n > _SAMPLE,
@@ -208,3 +222,37 @@ def predict(
         given = _model(columns.of(rows), weight, rows, rows_of_W, b)
         finite &= launch(kernel, given, out, parallel=columns.pays_to_share)
     return finite
+
+
+def product(columns: Columns, R: Array) -> Array:
+    """X' R (D, K) of rows R (N, K), contiguous."""
+    n_classes = R.shape[1]
+    G = np.zeros((columns.n_features, n_classes), R.dtype)
+    overflows = np.zeros(columns.n_buckets, np.bool_)
+    for rows in columns.slabs():
+        view = R[rows].ctypes.data, R.strides[0]
+        given = columns.of(rows), view, False, False, 1.0, 0.0, G, overflows, G
+        launch(add_columns, *given, parallel=columns.pays_to_share)
+    return G
+
+
+def logits(columns: Columns, weight: Array, W: Array, b: Array) -> Array:
+    """X W + b (N, K), whether finite or not."""
+    Z = np.empty((columns.n_rows, W.shape[1]), W.dtype)
+    predict(sparse.decision_function, columns, weight, W, b, tuple(check.as_rows(Z)))
+    return Z
+
+
+def moments(columns: Columns, weight: Array) -> tuple[Array, Array]:
+    """(weighted means (D,) of the columns, sums of weight * (x - mean)**2), in float64."""
+    total = check.sum_of(weight)
+    sums = np.zeros((3, columns.n_features))
+    for about in (False, True):
+        for rows in columns.slabs():
+            given = columns.of(rows), weight, rows.start, about, sums
+            launch(add_moments, *given, parallel=columns.pays_to_share)
+        if not about:
+            seen, sums[0] = sums[0].copy(), 0
+            sums[1] /= total
+    mean = sums[1]
+    return mean, sums[2] + np.maximum(total - seen, 0) * mean**2

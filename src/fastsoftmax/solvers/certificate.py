@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,7 +78,8 @@ def _distance(objective: Objective) -> float:
 def _of_sums(objective: Objective) -> float:
     """The relative error of a sum over the rows of what the pass computes of each."""
     n_rows = len(objective.samples.X)
-    return _UNIT * (min(n_rows, _BLOCK) + n_rows / 64 + objective.n_classes + _OF_ROWS)
+    one_by_one = min(n_rows, _BLOCK) if objective.columns is None else n_rows
+    return _UNIT * (one_by_one + n_rows / 64 + objective.n_classes + _OF_ROWS)
 
 
 def _of_logarithm(share: Array, objective: Objective) -> Array:
@@ -182,12 +184,21 @@ def _along(objective: Objective, point: Point, step: Array) -> Point | None:
 
 
 def _inverse_of_biases(objective: Objective, parameters: Array) -> Array:
-    """The inverse (K, K) of the Hessian of the biases, which leaves what all classes share at 0."""
+    """`inverse_of_biases` at some parameters."""
+    dtype = objective.narrow
+    P = (objective.probabilities(parameters, rows, dtype) for rows in objective.slabs())
+    return inverse_of_biases(objective, P)
+
+
+def inverse_of_biases(objective: Objective, P: Iterable[Array]) -> Array:
+    """The inverse (K, K) of the Hessian of the biases, which leaves what all classes share at 0.
+
+    P are the probabilities of the rows, by slabs.
+    """
     n_classes = objective.n_classes
     H = np.zeros((n_classes + 1, n_classes + 1))
-    for rows in objective.slabs():
-        P = objective.probabilities(parameters, rows, objective.narrow)
-        objective.add_products(rows, P, H, n_features=0)
+    for rows, of_slab in zip(objective.slabs(), P, strict=True):
+        objective.add_products(rows, of_slab, H, n_features=0)
     S = np.zeros((n_classes, padded(n_classes, 8)))
     diagonal = H[-1, :-1]
     S[:, :n_classes] = np.diag(diagonal) - H[:-1, :-1] + diagonal.sum() / n_classes**2

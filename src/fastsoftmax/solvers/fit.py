@@ -14,6 +14,7 @@ from fastsoftmax import validation as check
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.solvers.factors import Factors, Shared
 from fastsoftmax.solvers.lbfgs import LBFGS
+from fastsoftmax.solvers.newton import NewtonCG
 from fastsoftmax.solvers.objective import Objective, target_sums
 from fastsoftmax.solvers.result import FitProgress, FitResult
 from fastsoftmax.solvers.solve import Limits, Solve
@@ -24,6 +25,7 @@ from fastsoftmax.training.columns import (
     moments,
     raise_if_out_of_scale,
     standard_scaling,
+    standardizes,
 )
 from fastsoftmax.training.progress import Solving, solving
 from fastsoftmax.training.result import TrainingInterrupted
@@ -45,7 +47,7 @@ def fit(
     class_weight: Any = None,
     label_smoothing: float = 0.0,
     l2: float | Literal["auto"] = "auto",
-    standardize: bool = True,
+    standardize: bool | Literal["auto"] = "auto",
     fit_intercept: bool = True,
     tol: float = 1e-4,
     max_passes: float = 1000,
@@ -183,13 +185,18 @@ class Setup:
             label_smoothing=self.label_smoothing,
             intercept=self.intercept,
         )
-        steps = LBFGS(objective, Factors(objective, self.shared))
+        steps: LBFGS | NewtonCG
+        if objective.columns is None:
+            steps = LBFGS(objective, Factors(objective, self.shared))
+        else:
+            steps = NewtonCG(objective, self.limits.tol)
         common = self.dtype, self.limits, self.make_model
         if last is None:
             start = objective.from_model(*self.first)
             start = start - start.mean(axis=0)  # what all classes share is only penalised
             return Solve(objective, steps, start, *common)
-        steps.go_on_from(last.steps)
+        if isinstance(steps, LBFGS) and isinstance(last.steps, LBFGS):
+            steps.go_on_from(last.steps)
         at_start = last.loss + objective.penalty(last.parameters)
         return Solve(objective, steps, last.parameters, *common, guess, at_start)
 
@@ -240,7 +247,7 @@ def prepare(
     if intercept and not label_smoothing:
         samples, solved = asked_for(samples, len(names))
         W, b = (W, b) if solved.all() else (W[:, solved], b[solved])
-    standardize = check.flag(standardize, "standardize")
+    standardize = standardizes(standardize, samples.X)
     scaling, spread = coordinates(samples, compute_dtype, standardize, intercept)
     return Setup(
         samples,

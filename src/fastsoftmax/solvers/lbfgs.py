@@ -57,17 +57,22 @@ class LBFGS:
         """The next point; None where rounding hides any decrease."""
         if self.factors.renewed(point.parameters, dtype):
             self.forget()
-        direction = self.direction(point.gradient)
+        direction = self.direction(point)
         slope = _dot(direction, point.gradient)
         if not slope < 0:
             return None
-        new = self._search(point, direction, slope, dtype)
+        new = search(self._objective, point, direction, slope, dtype)
         if new is not None:
             self._remember(new.parameters - point.parameters, new.gradient - point.gradient)
         return new
 
-    def direction(self, gradient: Array) -> Array:
+    def cheap_direction(self, point: Point) -> Array:
+        """The step by the first matrix alone."""
+        return np.asarray(-self.factors.now.times(point.gradient[None])[0])
+
+    def direction(self, point: Point) -> Array:
         """The quasi-Newton step."""
+        gradient = point.gradient
         q = gradient.ravel().copy()
         newest = [(self.count - 1 - i) % len(self._S) for i in range(min(self.count, len(self._S)))]
         shares = np.empty(len(newest))
@@ -96,30 +101,33 @@ class LBFGS:
             self._S[i], self._Y[i], self._curvature[i] = s.ravel(), y.ravel(), curvature
             self.count += 1
 
-    def _search(self, point: Point, direction: Array, slope: float, dtype: Any) -> Point | None:
-        """A point along the direction that lowers objective and slope enough."""
-        noise = 4 * float(np.finfo(dtype).eps) * abs(point.objective)
-        low, high, a = 0.0, np.inf, 1.0
-        best = None
-        for _ in range(_MAX_TRIALS):
-            new = self._objective.at(point.parameters + a * direction, dtype)
-            end = _dot(direction, new.gradient) if new.is_finite else np.inf
-            falls = new.is_finite and new.objective <= point.objective + _DECREASE * a * slope
-            level = new.is_finite and new.objective <= point.objective + noise
-            if falls and end >= _SLOPE * slope:
-                return new
-            if level and abs(end) <= _SLOPE * abs(slope):
-                return new  # rounding hides the decrease, but not the slope
-            if falls:
-                best, low = new, a
-            else:
-                high = a
-            guess = a * slope / (slope - end) if end > slope else 2 * a
-            if not np.isfinite(high):
-                a = min(max(guess, 1.5 * a), 4 * a)
-            else:
-                a = min(max(guess, low + 0.1 * (high - low)), low + 0.7 * (high - low))
-        return best
+
+def search(
+    objective: Objective, point: Point, direction: Array, slope: float, dtype: Any
+) -> Point | None:
+    """A point along the direction that lowers objective and slope enough."""
+    noise = 4 * float(np.finfo(dtype).eps) * abs(point.objective)
+    low, high, a = 0.0, np.inf, 1.0
+    best = None
+    for _ in range(_MAX_TRIALS):
+        new = objective.at(point.parameters + a * direction, dtype)
+        end = _dot(direction, new.gradient) if new.is_finite else np.inf
+        falls = new.is_finite and new.objective <= point.objective + _DECREASE * a * slope
+        level = new.is_finite and new.objective <= point.objective + noise
+        if falls and end >= _SLOPE * slope:
+            return new
+        if level and abs(end) <= _SLOPE * abs(slope):
+            return new  # rounding hides the decrease, but not the slope
+        if falls:
+            best, low = new, a
+        else:
+            high = a
+        guess = a * slope / (slope - end) if end > slope else 2 * a
+        if not np.isfinite(high):
+            a = min(max(guess, 1.5 * a), 4 * a)
+        else:
+            a = min(max(guess, low + 0.1 * (high - low)), low + 0.7 * (high - low))
+    return best
 
 
 def _dot(a: Array, b: Array) -> float:

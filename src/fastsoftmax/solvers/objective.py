@@ -6,14 +6,16 @@ features, its bias last (no such column without intercepts). The penalty is that
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
+from fastsoftmax.csr import CSR
 from fastsoftmax.functional.linear import Problem, evaluate, problem
 from fastsoftmax.functional.predictions import weighted_logits, weighted_proba
+from fastsoftmax.functional.sparse import Columns
 from fastsoftmax.kernels.passes.hessian import products_of_features
 from fastsoftmax.once import once
 from fastsoftmax.threads import launch
@@ -62,12 +64,27 @@ class Objective:
         self.samples, self.scaling, self.moments = samples, scaling, moments
         self.l2, self.intercept, self.n_classes = l2, intercept, n_classes
         self._rows_read = 0  # twice for a value with its gradient
-        self._label_smoothing = label_smoothing
+        self.label_smoothing = label_smoothing
         self._problems: dict[np.dtype[Any], Problem] = {}
+        self.columns: Columns | None = None  # of sparse rows
+        if isinstance(samples.X, CSR):
+            self.columns = Columns(samples.X, samples.weight, n_classes, keep=True)
 
     @property
     def n_passes(self) -> float:
         return self._rows_read / (2 * len(self.samples.X))
+
+    def count_halves(self, n: int) -> None:
+        """Of passes over X that were taken elsewhere."""
+        self._rows_read += n * len(self.samples.X)
+
+    def weights_of_rows(self) -> Array:
+        """(N,): those of the rows in the mean loss, times their target weights."""
+        samples = self.samples
+        weight = samples.weight / samples.total_weight
+        if samples.targets.ndim == 2:
+            weight *= samples.targets.sum(axis=1, dtype=np.float64)
+        return weight
 
     @property
     def n_features(self) -> int:
@@ -86,9 +103,14 @@ class Objective:
         )
 
     @property
+    def order(self) -> Literal["C", "F"]:
+        """How parameters lie: by feature for sparse rows, else by class."""
+        return "C" if self.columns is None else "F"
+
+    @property
     def has_labels(self) -> bool:
         """Whether each row's target is one class."""
-        return self.samples.targets.ndim == 1 and self._label_smoothing == 0
+        return self.samples.targets.ndim == 1 and self.label_smoothing == 0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -105,7 +127,8 @@ class Objective:
         """The parameters of a model; those of a constant feature are left out."""
         V, c = self.scaling.to_scaled(W, b)
         V = np.where(self.scaling.scale[:, None] > 0, V, 0.0)
-        return np.ascontiguousarray(np.vstack([V, c[None]] if self.intercept else [V]).T)
+        parameters = np.vstack([V, c[None]] if self.intercept else [V]).T
+        return np.array(parameters, order=self.order)
 
     def split(self, point: Point) -> tuple[Array, Array, Array]:
         """(weights (K, D), gradient of the biases (K,), biases (K,)); zeros without biases."""
@@ -124,7 +147,7 @@ class Objective:
         grad_W, grad_b = np.empty(p.W.shape, p.W.dtype), np.empty(p.b.shape, p.W.dtype)
         loss = evaluate(p, grad_W, grad_b)
         self._rows_read += 2 * len(self.samples.X)
-        gradient = np.empty(self.shape)
+        gradient = np.empty(self.shape, order=self.order)
         V = gradient[:, : self.n_features]
         V[:] = grad_W.T
         V -= np.multiply.outer(grad_b.astype(np.float64), self.scaling.centre)
@@ -146,9 +169,8 @@ class Objective:
         W, b = (array.astype(dtype) for array in self.to_model(parameters))
         if dtype not in self._problems:
             samples = self.samples
-            self._problems[dtype] = problem(
-                samples.X, samples.targets, W, b, samples.weight, self._label_smoothing, 0, "mean"
-            )
+            given = samples.X, samples.targets, W, b, samples.weight, self.label_smoothing
+            self._problems[dtype] = problem(*given, 0, "mean", columns=self.columns)
         return self._problems[dtype]._replace(W=W, b=b)
 
     def of_model(self, W: Array, b: Array) -> float:
@@ -163,18 +185,20 @@ class Objective:
     def change_of_logits(self, step: Array) -> float:
         """The most by which a step moves two logits of a row apart."""
         W, b = self.to_model(step)
-        X, moved = self.samples.X, 0.0
+        moved = 0.0
         for rows in self.slabs():
             self._rows_read += rows.stop - rows.start
             weight = self.samples.weight[rows]
-            Z = weighted_logits(X[rows], W, b, weight)[weight > 0]
+            Z = weighted_logits(self.samples.X[rows], W, b, weight)[weight > 0]
             moved = max(moved, float(np.ptp(Z, axis=1).max(initial=0)))
         return moved
 
     def slabs(self) -> list[slice]:
         """The rows, cut so that their probabilities take little memory."""
-        rows = max(_SLAB_LOGITS // self.n_classes // 64 * 64, 64)
         n_rows = len(self.samples.X)
+        rows = max(_SLAB_LOGITS // self.n_classes // 64 * 64, 64)
+        if self.columns is not None:  # which are sorted for each
+            rows = n_rows
         return [slice(first, min(first + rows, n_rows)) for first in range(0, n_rows, rows)]
 
     def probabilities(self, parameters: Array, rows: slice, dtype: Any) -> Array:
@@ -192,6 +216,8 @@ class Objective:
         """
         samples, scaling = self.samples, self.scaling.like(self.samples.X)
         X, weight = samples.X[rows], samples.weight[rows] / samples.total_weight
+        if isinstance(X, CSR):  # no matrix of its features is made
+            X = np.empty((len(X), 0), X.dtype)
         if samples.targets.ndim == 2:
             weight *= samples.targets[rows].sum(axis=1, dtype=np.float64)
         launch(
@@ -211,7 +237,7 @@ class Objective:
 
         (K,): they sum to the mean target weight.
         """
-        samples, smoothing = self.samples, self._label_smoothing
+        samples, smoothing = self.samples, self.label_smoothing
         sums = target_sums(samples, self.n_classes)
         sums = (1 - smoothing) * sums + smoothing * sums.sum() / self.n_classes
         return np.asarray(sums / samples.total_weight)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ def fit_path(
     sample_weight: npt.ArrayLike | None = None,
     class_weight: Any = None,
     label_smoothing: float = 0.0,
-    standardize: bool = True,
+    standardize: bool | Literal["auto"] = "auto",
     fit_intercept: bool = True,
     tol: float = 1e-4,
     max_passes: float = 1000,

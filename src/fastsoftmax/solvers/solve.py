@@ -19,6 +19,7 @@ from fastsoftmax.solvers.certificate import (
     with_best_biases,
 )
 from fastsoftmax.solvers.lbfgs import LBFGS
+from fastsoftmax.solvers.newton import NewtonCG
 from fastsoftmax.solvers.objective import Objective, Point
 from fastsoftmax.solvers.result import FitProgress, FitResult, relative_gap
 from fastsoftmax.training.result import History
@@ -85,7 +86,7 @@ class Solve:
     """A solution under way; `run` takes the steps, `result` is right whenever a signal comes."""
 
     objective: Objective
-    steps: LBFGS
+    steps: LBFGS | NewtonCG
     start: Array  # parameters
     dtype: np.dtype[Any]  # of the steps, and of the model
     limits: Limits
@@ -137,8 +138,9 @@ class Solve:
     def _begin(self) -> Point:
         objective = self.objective
         self._dtype = self.dtype
-        if objective.scaling.on_load(self.dtype):
-            self._dtype = np.dtype(np.float64)  # far means cost narrower numbers their digits
+        if objective.columns is not None or objective.scaling.on_load(self.dtype):
+            # far means cost narrower numbers their digits; of few passes each should be exact
+            self._dtype = np.dtype(np.float64)
         if self.guess is not None:
             point = objective.at(self.guess, self._dtype)
             if point.objective < self.at_start:
@@ -207,7 +209,7 @@ class Solve:
 
     # Proofs
 
-    def _promised_gap(self, point: Point, steps: LBFGS | None) -> float:
+    def _promised_gap(self, point: Point, steps: LBFGS | NewtonCG | None) -> float:
         """The gap at a point if its gradient were exact and its biases the best.
 
         Without a penalty, what the next step promises.
@@ -219,13 +221,13 @@ class Solve:
             g = point.gradient[:, : objective.n_features]
             return float(np.einsum("kd,kd->", g, g)) / (2 * objective.l2) / point.objective
         if steps is None:
-            direction = -self.steps.factors.now.times(point.gradient[None])[0]
+            direction = self.steps.cheap_direction(point)
         else:
-            direction = steps.direction(point.gradient)
+            direction = steps.direction(point)
         fall = -0.5 * float(np.einsum("kd,kd->", direction, point.gradient))
         return fall / point.objective
 
-    def _judged(self, point: Point, steps: LBFGS) -> Point:
+    def _judged(self, point: Point, steps: LBFGS | NewtonCG) -> Point:
         """The point in float64, its biases the best; `stopped` says so if that is near enough."""
         objective, tol = self.objective, self.limits.tol
         point = self._in_float64(point)
@@ -250,7 +252,7 @@ class Solve:
         self._bound = max(self._bound, value)
         return point, rounding
 
-    def _without_penalty(self, point: Point, steps: LBFGS) -> str:
+    def _without_penalty(self, point: Point, steps: LBFGS | NewtonCG) -> str:
         """There is no bound; what Newton's step promises, and how long it is, tell.
 
         A step that moves a row by a tenth of a logit, but the loss by far less than that row's
@@ -261,11 +263,12 @@ class Solve:
             return "flat"
         if point.loss <= self._next_to_nothing():
             return "separable"
-        if self.steps.factors.newton(point.parameters):
-            steps.forget()
-        elif steps.count < _FEWEST_STEPS:
-            return ""
-        direction = steps.direction(point.gradient)
+        if isinstance(steps, LBFGS):
+            if steps.factors.newton(point.parameters):
+                steps.forget()
+            elif steps.count < _FEWEST_STEPS:
+                return ""
+        direction = steps.direction(point)
         promised = -0.5 * float(np.einsum("kd,kd->", direction, point.gradient))
         if promised > tol * point.objective:
             return ""

@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
+from fastsoftmax.csr import CSR
+from fastsoftmax.functional import sparse
+from fastsoftmax.functional.sparse import Columns
 from fastsoftmax.kernels.passes.columns import column_moments
 from fastsoftmax.kernels.tiles.sizes import n_chunks, pays_to_share
 from fastsoftmax.threads import launch
@@ -46,11 +49,29 @@ class Moments:
         return Moments(total, self.mean + difference * share, spread)
 
 
-def moments(X: Array, weight: Array) -> Moments:
-    """The moments of the columns of X (N, D) under weights (N,); one pass.
+def moments(X: Any, weight: Array) -> Moments:
+    """The moments of the columns of X (N, D), an array or CSR, under weights (N,).
 
     A column that is not finite, or whose variance is beyond float64, is a ValueError.
     """
+    result = _sparse_moments(X, weight) if isinstance(X, CSR) else _dense_moments(X, weight)
+    bad = ~np.isfinite(result.spread)
+    if bad.any():
+        check.raise_if_non_finite(weight, X=X)
+        column_number = int(np.flatnonzero(bad)[0])
+        raise ValueError(
+            f"column {column_number} of X has a variance beyond float64; scale it down"
+        )
+    return result
+
+
+def _sparse_moments(X: CSR, weight: Array) -> Moments:
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, spread = sparse.moments(Columns(X, weight, 1, keep=True), weight)
+    return Moments(check.sum_of(weight), mean, spread)
+
+
+def _dense_moments(X: Array, weight: Array) -> Moments:
     chunks, n_features = n_chunks(len(X)), X.shape[1]
     weights = np.zeros(chunks)
     means, spreads = np.zeros((2, chunks, n_features))
@@ -61,13 +82,6 @@ def moments(X: Array, weight: Array) -> Moments:
     with np.errstate(over="ignore", invalid="ignore"):
         for part in zip(weights, means, spreads, strict=True):
             result = result.merged(Moments(float(part[0]), *part[1:]))
-        bad = ~np.isfinite(result.spread)
-    if bad.any():
-        check.raise_if_non_finite(weight, X=X)
-        column_number = int(np.flatnonzero(bad)[0])
-        raise ValueError(
-            f"column {column_number} of X has a variance beyond float64; scale it down"
-        )
     return result
 
 
@@ -126,6 +140,17 @@ def no_scaling() -> Scaling:
     return Scaling(np.empty(0), np.empty(0))
 
 
+def standardizes(standardize: Any, X: Any) -> bool:
+    """Whether features are scaled to a variance of 1, checked; "auto": all but sparse ones.
+
+    Scaled up, the rare words of a text would count as much as the others.
+    """
+    if isinstance(standardize, str):
+        check.choice(standardize, "standardize", ("auto",))
+        return not isinstance(X, CSR)
+    return check.flag(standardize, "standardize")
+
+
 def standard_scaling(moments: Moments, dtype: np.dtype[Any]) -> Scaling:
     """To mean 0 and variance 1; a constant column to 0.
 
@@ -145,7 +170,7 @@ def spaced(n_rows: int, n_read: int) -> Array:
     return np.linspace(0, n_rows - 1, n_read).astype(np.int64)
 
 
-def raise_if_out_of_scale(moments: Moments, X: Array, weight: Array, dtype: np.dtype[Any]) -> None:
+def raise_if_out_of_scale(moments: Moments, X: Any, weight: Array, dtype: np.dtype[Any]) -> None:
     """No column of X varies so little or so much that weights in `dtype` cannot make up for it.
 
     A weight in the units of X is one of the scaled feature, of 1e-6 to 1e6, over the column's
@@ -162,7 +187,11 @@ def raise_if_out_of_scale(moments: Moments, X: Array, weight: Array, dtype: np.d
     same = np.flatnonzero(deviation == 0)
     rows = spaced(len(X), min(len(X), _SAMPLE_ROWS))
     rows = rows[weight[rows] > 0]
-    tiny = same[(X[np.ix_(rows, same)] != moments.mean[same]).any(axis=0)]
+    if isinstance(X, CSR):
+        part = X[rows]
+        tiny = np.intersect1d(part.indices[part.data != moments.mean[part.indices]], same)
+    else:
+        tiny = same[(X[np.ix_(rows, same)] != moments.mean[same]).any(axis=0)]
     varies = deviation > 0
     bad = [*tiny, *np.flatnonzero(varies & ((deviation < low) | (deviation > high)))]
     if bad:

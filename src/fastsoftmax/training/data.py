@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fastsoftmax import functional
 from fastsoftmax import validation as check
+from fastsoftmax.csr import CSR
 from fastsoftmax.functional.predictions import weighted_predict
 from fastsoftmax.model import SoftmaxModel, class_array, raise_unless_alike
 
@@ -19,7 +20,7 @@ Array = npt.NDArray[Any]
 class Samples(NamedTuple):
     """Rows to train on."""
 
-    X: Array  # (N, D)
+    X: Any  # (N, D), an array or CSR
     targets: Array  # (N,) int64 labels, or (N, K) weights
     weight: Array  # (N,) float64
     total_weight: float
@@ -51,13 +52,13 @@ def samples(
     dtype: Any,
 ) -> tuple[Samples, Array, np.dtype[Any]]:
     """(checked rows, the classes, the type to compute in)."""
-    X = check.real_array(X, "X")
-    if X.ndim != 2:
-        raise ValueError(f"X must have shape (n_samples, n_features), got {X.shape}")
+    X = check.rows_of(X)
     if len(X) == 0:
         raise ValueError(f"X must have at least one row, got shape {X.shape}")
     dtype = check.compute_dtype(X) if dtype is None else check.compute_type(dtype, "dtype")
     X = check.convertible(X, dtype)
+    if isinstance(X, CSR):
+        X = X.canonical()
     targets, classes = encode(y, len(X), classes, dtype)
     weight = check.sample_weight(sample_weight, len(X))
     total = check.weight_of_rows(weight)
@@ -160,7 +161,7 @@ def weight_by_class(class_weight: Any, targets: Array, classes: Array, weight: A
 class Validation(NamedTuple):
     """Rows to measure the loss and the accuracy on after each epoch."""
 
-    X: Array
+    X: Any  # an array or CSR
     targets: Array
     weight: Array | None
 

@@ -59,16 +59,16 @@ def sort_chunk(
     size, bytes_each = chunk_rows(n_rows), item_bytes(X.values)
     last = min((c + 1) * size, n_rows)
     start, stop = row_start(X, first + c * size), row_start(X, first + last)
-    places, pairs, values = buckets.starts[c], buckets.pairs, buckets.values
-    begins = np.empty(places.size, np.int64)
-    for j in range(places.size):
-        places[j] = 0
+    starts, pairs, values = buckets.starts[c], buckets.pairs, buckets.values
+    for j in range(starts.size):
+        starts[j] = 0
     for e in range(start, stop):
-        places[bucket_of[load_column(X, e) // COLUMN_GROUP] + 1] += 1
+        starts[bucket_of[load_column(X, e) // COLUMN_GROUP] + 1] += 1
+    places = np.empty(starts.size, np.int64)  # where the next entry of a bucket goes
     total = start - row_start(X, first)
-    for j in range(places.size - 1):  # where the next entry of bucket j goes
-        total += places[j]
-        places[j] = begins[j] = total
+    for j in range(starts.size):
+        total += starts[j]
+        starts[j] = places[j] = total
     for r in range(c * size, last):
         counts = weight_of(sample_weight, first + r) != 0
         for e in range(row_start(X, first + r), row_start(X, first + r + 1)):
@@ -76,15 +76,23 @@ def sort_chunk(
             j = bucket_of[d // COLUMN_GROUP]
             place = places[j]
             places[j] = place + 1
-            while place > begins[j] and pairs[place - 1, 0] == r and pairs[place - 1, 1] > d:
-                pairs[place, 0], pairs[place, 1] = r, pairs[place - 1, 1]
-                values[place] = values[place - 1]
-                place -= 1
-            pairs[place, 0], pairs[place, 1] = r, d
+            pairs[place, 0] = r
+            pairs[place, 1] = d
             values[place] = load_item(X.values, X.at + e * bytes_each) if counts else 0
-    for j in range(places.size - 1):
-        places[j] = begins[j]
-    places[places.size - 1] = stop - row_start(X, first)
+
+
+@jit_borrowing
+def order_chunk(c: int, buckets: Buckets) -> None:
+    """Within each bucket of chunk c, the entries of a row by column."""
+    pairs, values = buckets.pairs, buckets.values
+    for j in range(buckets.starts.shape[1] - 1):
+        begin = buckets.starts[c, j]
+        for e in range(begin + 1, buckets.starts[c, j + 1]):
+            place, r, d, x = e, pairs[e, 0], pairs[e, 1], values[e]
+            while place > begin and pairs[place - 1, 0] == r and pairs[place - 1, 1] > d:
+                pairs[place, 1], values[place] = pairs[place - 1, 1], values[place - 1]
+                place -= 1
+            pairs[place, 1], values[place] = d, x
 
 
 @jit_callable
@@ -94,15 +102,17 @@ def sort_entries(
     weights: Any,  # (N, 1)
     first: int,
     n_rows: int,
+    in_order: bool,  # whether columns rise within rows
     bucket_of: Array,  # (groups of columns,)
     buckets: Buckets,  # starts, pairs and values are written
 ) -> None:
     """Sort the entries of the rows from `first` on into buckets."""
     X = SparseRows(given[0], given[1], given[2], given[3])
     sample_weight = Rows(weights[0], weights[1], weights[2], weights[3])
-    for_each(
-        run, n_chunks(n_rows), sort_chunk, (X, sample_weight, first, n_rows, bucket_of, buckets)
-    )
+    tasks = (X, sample_weight, first, n_rows, bucket_of, buckets)
+    for_each(run, n_chunks(n_rows), sort_chunk, tasks)
+    if not in_order:
+        for_each(run, n_chunks(n_rows), order_chunk, (buckets,))
 
 
 class Slab(NamedTuple):
@@ -160,17 +170,28 @@ def add_columns(
 
 
 @jit
-def bucket_moments(j: int, buckets: Buckets, weight: Array, first: int, moments: Array) -> None:
-    """The columns of bucket j: sums of weight * x and weight * x**2 in moments (2, D)."""
+def bucket_moments(
+    j: int, buckets: Buckets, weight: Array, first: int, about: bool, sums: Array
+) -> None:
+    """The columns of bucket j, for `add_moments`."""
     for c in range(buckets.starts.shape[0]):
         for e in range(buckets.starts[c, j], buckets.starts[c, j + 1]):
             d, x = buckets.pairs[e, 1], np.float64(buckets.values[e])
-            wx = weight[first + buckets.pairs[e, 0]] * x
-            moments[0, d] += wx
-            moments[1, d] += wx * x
+            a = weight[first + buckets.pairs[e, 0]]
+            if about:
+                sums[2, d] += a * (x - sums[1, d]) ** 2
+            elif a > 0:
+                sums[0, d] += a
+                sums[1, d] += a * x
 
 
 @jit_callable
-def add_moments(run: int, buckets: Buckets, weight: Array, first: int, moments: Array) -> None:
-    """moments (2, D) += the weighted sums of the columns of a slab of rows and of their squares."""
-    for_each(run, buckets.bounds.size - 1, bucket_moments, (buckets, weight, first, moments))
+def add_moments(
+    run: int, buckets: Buckets, weight: Array, first: int, about: bool, sums: Array
+) -> None:
+    """For the entries of each column: sums[0] += weight, sums[1] += weight * x.
+
+    With `about`, sums[2] += weight * (x - sums[1])**2 instead.
+    """
+    tasks = (buckets, weight, first, about, sums)
+    for_each(run, buckets.bounds.size - 1, bucket_moments, tasks)

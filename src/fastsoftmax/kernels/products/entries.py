@@ -79,6 +79,7 @@ def _add_entries(
         builder.function.attributes.add("noinline")
         view = fields(builder, Entries, entries_)
         source, target = (fields(builder, Strided, value) for value in views)
+        dtype = entries.types[0].dtype
         end = builder.append_basic_block("entries.end")
         switch = builder.switch(n_vectors_, end)
         for n in range(1, _TILE + 1):
@@ -86,9 +87,17 @@ def _add_entries(
             switch.add_case(ir.Constant(n_vectors_.type, n), block)
             builder.position_at_end(block)
             left = builder.sub(n_classes_, _WORD((n - 1) * vector.count))
+            some = builder.append_basic_block(f"entries.{n}.some")
+            last = builder.switch(left, some)
+            for lanes in {vector.count, vector.count // 2, vector.count // 4} - {0}:
+                exact = builder.append_basic_block(f"entries.{n}.{lanes}")
+                last.add_case(ir.Constant(left.type, lanes), exact)
+                builder.position_at_end(exact)
+                _emit_loop(builder, _Row(builder, vector, n, lanes), view, dtype, source, target)
+                builder.branch(end)
+            builder.position_at_end(some)
             bits = first_lanes(builder, vector.count, left)
-            row = _Row(builder, vector, n, bits)
-            _emit_loop(builder, row, view, entries.types[0].dtype, source, target)
+            _emit_loop(builder, _Row(builder, vector, n, bits), view, dtype, source, target)
             builder.branch(end)
         builder.position_at_end(end)
         return context.get_dummy_value()
@@ -97,23 +106,41 @@ def _add_entries(
 
 
 class _Row:
-    """Up to _TILE vectors of classes, of the last of which some lanes count."""
+    """Up to _TILE vectors of classes, the last of fewer lanes: a number, or bits of which count.
 
-    def __init__(self, builder: ir.IRBuilder, vector: ir.VectorType, n: int, bits: Any) -> None:
-        self._builder, self.vector, self._n, self._bits = builder, vector, n, bits
+    Fewer lanes are no masked vector where that can be, for what a masked store wrote cannot be
+    loaded before it has reached the cache: an entry of the same row would wait.
+    """
+
+    def __init__(self, builder: ir.IRBuilder, vector: ir.VectorType, n: int, last: Any) -> None:
+        self._builder, self.vector, self._n = builder, vector, n
+        self._bits = None if isinstance(last, int) else last
+        lanes = last if isinstance(last, int) else vector.count
+        self._last = ir.VectorType(vector.element, lanes)
+
+    @property
+    def kinds(self) -> list[ir.VectorType]:
+        """The types of the vectors."""
+        return [self.vector] * (self._n - 1) + [self._last]
 
     def load(self, address: Any) -> list[Any]:
+        builder, kinds = self._builder, self.kinds
         *places, last = self._places(address)
+        whole = [load_value(builder, place, self.vector) for place in places]
+        if self._bits is None:
+            return [*whole, load_value(builder, last, kinds[-1])]
         nothing = ir.Constant(self.vector, ir.Undefined)
-        arguments = [pointer(self._builder, last, self.vector), _INDEX(1), self._bits, nothing]
+        arguments = [pointer(builder, last, self.vector), _INDEX(1), self._bits, nothing]
         name = f"llvm.masked.load.{suffix(self.vector)}.p1"
-        whole = [load_value(self._builder, place, self.vector) for place in places]
-        return [*whole, call(self._builder, name, self.vector, arguments)]
+        return [*whole, call(builder, name, self.vector, arguments)]
 
     def store(self, values: list[Any], address: Any) -> None:
         *places, last = self._places(address)
-        for value, place in zip(values, places, strict=False):
+        for value, place in zip(values[:-1], places, strict=True):
             store_value(self._builder, value, place)
+        if self._bits is None:
+            store_value(self._builder, values[-1], last)
+            return
         to = pointer(self._builder, last, self.vector)
         name = f"llvm.masked.store.{suffix(self.vector)}.p1"
         call(self._builder, name, ir.VoidType(), [values[-1], to, _INDEX(1), self._bits])
@@ -146,11 +173,14 @@ def _emit_loop(
     if x.type != vector.element:
         widens = item.bitwidth == 32
         x = (builder.fpext if widens else builder.fptrunc)(x, vector.element)
-    spread = splat_value(builder, vector, x)
     sums = row_of(target, entries.targets, e)
-    pairs = zip(row.load(row_of(source, entries.sources, e)), row.load(sums), strict=True)
-    name = f"llvm.fmuladd.{suffix(vector)}"
-    row.store([call(builder, name, vector, [spread, v, total]) for v, total in pairs], sums)
+    values = []
+    for kind, v, total in zip(
+        row.kinds, row.load(row_of(source, entries.sources, e)), row.load(sums), strict=True
+    ):
+        terms = [splat_value(builder, kind, x), v, total]
+        values.append(call(builder, f"llvm.fmuladd.{suffix(kind)}", kind, terms))
+    row.store(values, sums)
     following = builder.add(e, _WORD(1))
     builder.cbranch(builder.icmp_signed("<", following, entries.stop), step, done)
     connect([e], before, [entries.start])

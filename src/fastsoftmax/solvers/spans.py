@@ -1,0 +1,173 @@
+"""Weights of sparse rows by coordinates: of the features, or in the span of the rows.
+
+The gradient of the loss is U' R for the centred and scaled rows U (N, D), and that of the penalty a
+multiple of the weights. So if a solution starts at V0, all its weights are U' A + a V0: the numbers
+A (N, K) and a say them, and scalar products need only their logits.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax.functional import sparse
+from fastsoftmax.solvers.objective import Objective, Point
+
+Array = npt.NDArray[Any]
+
+FLOAT = np.dtype(np.float32)  # of the vectors of conjugate gradients
+
+
+class Vector(NamedTuple):
+    """Weights, or a change of theirs, with biases."""
+
+    x: Array  # coordinates, (D, K) or (N, K)
+    z: Array  # the weights' logits (N, K)
+    b: Array  # (K,), in units of `bias_unit`
+    of_start: float  # a
+
+    def plus(self, a: float, other: Vector) -> Vector:
+        """This + a * other."""
+        f = FLOAT.type(a)
+        return Vector(
+            self.x + f * other.x,
+            self.z + f * other.z,
+            self.b + f * other.b,
+            self.of_start + a * other.of_start,
+        )
+
+
+class _Span:
+    """What both have in common: products with the rows U."""
+
+    def __init__(self, objective: Objective) -> None:
+        assert objective.columns is not None
+        self._objective, self._columns = objective, objective.columns
+        self._centre, self._scale = objective.scaling
+        # Biases bend as all weights do together, which the direction of most of it comes near to:
+        # in these units they bend like weights along it.
+        size = max(min(objective.samples.X.shape), 1)
+        spread = float(np.square(objective.spans).sum()) / np.sqrt(size)
+        self.bias_unit = np.sqrt(spread) or 1.0
+        if not objective.intercept:
+            self.bias_unit = 0.0
+
+    def logits(self, V: Array) -> Array:
+        """U V (N, K), in V's type."""
+        W = V if (self._scale == 1).all() else V * self._scale.astype(V.dtype)[:, None]
+        b = -np.einsum("d,dk->k", self._centre.astype(V.dtype), W)
+        self._objective.count_halves(1 if V.dtype == np.float64 else 0)
+        return sparse.logits(self._columns, self._objective.samples.weight, W, b)
+
+    def to_features(self, R: Array) -> Array:
+        """U' R (D, K), in R's type."""
+        G = sparse.product(self._columns, R)
+        sums = R.sum(axis=0, dtype=np.float64).astype(R.dtype)
+        G -= np.multiply.outer(self._centre.astype(R.dtype), sums)
+        if not (self._scale == 1).all():
+            G *= self._scale.astype(R.dtype)[:, None]
+        return G
+
+    def gradient(self, parameters: Array, R: Array) -> Array:
+        """That of the objective (K, D + 1), of the residuals at the parameters."""
+        objective = self._objective
+        n = objective.n_features
+        objective.count_halves(1)
+        gradient = np.empty(objective.shape, order="F")
+        gradient[:, :n] = self.to_features(R).T
+        gradient[:, :n] += objective.l2 * parameters[:, :n]
+        if objective.intercept:
+            gradient[:, n] = R.sum(axis=0)
+        return gradient
+
+    def _biases_down(self, R: Array) -> Array:
+        return np.asarray(-self.bias_unit * R.sum(axis=0)).astype(FLOAT)
+
+
+class FeatureSpan(_Span):
+    """Coordinates are the weights."""
+
+    def start(self, V: Array) -> Vector:
+        """Where a solution begins."""
+        return _nothing(self._objective)
+
+    def sum(self, weights: Vector, a: float, step: Vector) -> Vector:
+        """weights + a * step, of which nothing need be known here."""
+        return weights
+
+    def downhill(self, point: Point, weights: Vector, R: Array) -> Vector:
+        """The negative gradient at a point with residuals R."""
+        n = self._objective.n_features
+        x = -np.ascontiguousarray(point.gradient[:, :n].T).astype(FLOAT)
+        return Vector(x, self.logits(x), self._biases_down(R), 0.0)
+
+    def lifted(self, U: Array) -> Vector:
+        """U' U for rows (N, K): as weights, with their logits."""
+        x = self.to_features(U)
+        return Vector(x, self.logits(x), np.zeros(U.shape[1], FLOAT), 0.0)
+
+    def dot(self, u: Vector, v: Vector) -> float:
+        return _sum(u.x, v.x) + float(u.b @ v.b)
+
+    def weights(self, vector: Vector) -> Array:
+        """(D, K)."""
+        return vector.x
+
+
+class RowSpan(_Span):
+    """Coordinates are those of the rows; for features that are not scaled."""
+
+    def __init__(self, objective: Objective, start: Array) -> None:
+        super().__init__(objective)
+        self._start = start.copy()
+        nothing = not start.any()
+        n_rows, n_classes = len(objective.samples.X), objective.n_classes
+        self._z = np.zeros((n_rows, n_classes), FLOAT)
+        if not nothing:
+            self._z = self.logits(self._start).astype(FLOAT)
+        self._square = float(np.einsum("dk,dk->", start, start))
+        m = self._centre.astype(FLOAT)
+        weight = objective.samples.weight
+        self._h = sparse.logits(self._columns, weight, m[:, None], np.zeros(1, FLOAT))  # X m
+        self._mm = FLOAT.type(m @ m)
+
+    def start(self, V: Array) -> Vector:
+        return _nothing(self._objective)._replace(of_start=1.0)
+
+    def sum(self, weights: Vector, a: float, step: Vector) -> Vector:
+        total = weights.of_start + a * step.of_start
+        return weights._replace(x=weights.x + a * step.x, of_start=total)
+
+    def downhill(self, point: Point, weights: Vector, R: Array) -> Vector:
+        n, l2 = self._objective.n_features, self._objective.l2
+        x = -(R + l2 * weights.x).astype(FLOAT)
+        down = -np.ascontiguousarray(point.gradient[:, :n].T).astype(FLOAT)
+        return Vector(x, self.logits(down), self._biases_down(R), -l2 * weights.of_start)
+
+    def lifted(self, U: Array) -> Vector:
+        n_classes = U.shape[1]
+        weight, no_biases = self._objective.samples.weight, np.zeros(n_classes, FLOAT)
+        Z = sparse.logits(self._columns, weight, sparse.product(self._columns, U), no_biases)
+        sums = U.sum(axis=0, dtype=np.float64).astype(FLOAT)
+        Z -= self._h * sums
+        Z -= np.einsum("n,nk->k", self._h[:, 0], U) - self._mm * sums
+        return Vector(U, Z, no_biases, 0.0)
+
+    def dot(self, u: Vector, v: Vector) -> float:
+        along = _sum(self._z, v.x) + v.of_start * self._square if u.of_start else 0.0
+        return _sum(u.x, v.z) + u.of_start * along + float(u.b @ v.b)
+
+    def weights(self, vector: Vector) -> Array:
+        V = self.to_features(np.ascontiguousarray(vector.x))
+        return V + vector.of_start * self._start if vector.of_start else V
+
+
+def _nothing(objective: Objective) -> Vector:
+    shape = len(objective.samples.X), objective.n_classes
+    return Vector(np.zeros(shape), np.empty(0), np.zeros(objective.n_classes), 0.0)
+
+
+def _sum(u: Array, v: Array) -> float:
+    return float(np.einsum("nk,nk->", u, v, dtype=np.float64))
