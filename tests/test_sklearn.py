@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.exceptions import DataConversionWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -363,6 +363,18 @@ def test_a_stream_goes_on_from_a_fit(flowers):
     np.testing.assert_allclose(model.coef_, start, rtol=1e-12)
     assert model.n_iter_ == 101
     assert model.fit(X, y).n_iter_ == 100
+
+
+def test_a_loss_far_above_that_of_equal_probabilities_is_told(flowers):
+    X, y = flowers
+    with pytest.raises(fs.DivergenceError, match="it ended at a loss of"):
+        SoftmaxClassifier(learning_rate=1e6, standardize=False, max_iter=3).fit(X, y)
+    stream = SoftmaxClassifier(learning_rate=100.0, standardize=False)
+    stream.partial_fit(X[:50], y[:50], classes=np.unique(y))
+    with pytest.warns(ConvergenceWarning, match=r"equal probabilities have 1\.1: lower learn"):
+        stream.partial_fit(X, y)
+    stream.partial_fit(X[:99], y[:99])  # too few rows to tell
+    assert stream.loss_curve_[-1] > 11
 
 
 def test_what_a_stream_cannot_do(flowers):

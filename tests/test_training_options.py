@@ -458,13 +458,68 @@ def test_divergence_carries_the_last_finite_model():
     assert isinstance(error, FloatingPointError)
     assert error.learning_rate == 1
     assert 1 <= error.epoch < 30
-    before = fs.fit_sgd(X, y, epochs=error.epoch, **options).model
+    with pytest.raises(DivergenceError, match="it ended at a loss of") as before:
+        fs.fit_sgd(X, y, epochs=error.epoch, **options)
     assert np.isfinite(error.model.W).all()
-    np.testing.assert_array_equal(error.model.W, before.W)
+    np.testing.assert_array_equal(error.model.W, before.value.model.W)
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy)) == (DivergenceError, str(error))
     assert (copy.epoch, copy.learning_rate) == (error.epoch, 1)
     np.testing.assert_array_equal(copy.model.W, error.model.W)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"learning_rate": 1e4},
+        {"batch_size": 1000},  # one step an epoch, whose history is that of the epoch before
+        {"batch_size": 1000, "epochs": 1},
+        {"callback": lambda epoch: True},
+        {"average": 0.5},
+        {"patience": 1},
+        {"dtype": np.float32, "learning_rate": 3e38, "batch_size": 1000, "epochs": 1},  # overflows
+    ],
+)
+def test_a_loss_far_above_that_of_equal_probabilities_is_divergence(noisy, options):
+    (X, y), validation = noisy
+    if "patience" in options:
+        options = {**options, "validation_data": validation}
+    options = {"learning_rate": 300.0, "epochs": 4, "standardize": False, **options}
+    with pytest.raises(DivergenceError, match=r"it ended at a loss of .* have 1\.1; a low") as seen:
+        fs.fit_sgd(X, y, **options)
+    error = seen.value
+    assert error.equal_loss == pytest.approx(np.log(3))
+    assert error.loss > 10 * np.log(3)
+    if np.isfinite(error.loss):
+        assert error.loss == fs.loss(X, y, error.model.W, error.model.b)
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), copy.loss, copy.equal_loss) == (str(error), error.loss, np.log(3))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"learning_rate": 30.0, "schedule": "cosine", "epochs": 100},  # wild at first, well at last
+        {"label_smoothing": 0.5, "learning_rate": 0.1, "batch_size": 4},
+        {"sample_weight": 10.0 ** (np.arange(200) % 7), "learning_rate": 0.1},
+        {"class_weight": {0: 1e-6, 1: 1e6}, "learning_rate": 0.1},
+        {"init": fs.SoftmaxModel(np.eye(5, 3) * 1e3, np.zeros(3), range(3)), "learning_rate": 0.01},
+        {"init": fs.SoftmaxModel(np.eye(5, 3) * 1e3, np.zeros(3), range(3)), "epochs": 1},
+    ],
+)
+@pytest.mark.parametrize("labels", ["real", "noise", "soft"])
+def test_slow_or_noisy_training_is_no_divergence(noisy, labels, options):
+    (X, y), _ = noisy
+    random = np.random.default_rng(1)
+    if labels == "noise":
+        y = random.integers(3, size=200)
+    if labels == "soft":
+        if "class_weight" in options:
+            pytest.skip("class_weight needs labels")
+        y = random.random((200, 3)) * 5
+    losses = fs.fit_sgd(X, y, **{"epochs": 3, **options}).history["loss"]
+    if "init" in options:
+        assert losses[0] > 100
 
 
 # Pictures

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
+import warnings
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
@@ -15,10 +18,14 @@ from fastsoftmax import validation as check
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.sklearn.common import Classifier, of_classes, two_or_more, weights
 from fastsoftmax.training import fit_sgd
+from fastsoftmax.training.loop import FAR_ABOVE
 from fastsoftmax.training.sgd import MAX_EPOCHS, rate_and_schedule
 from fastsoftmax.training.stream import Options, Stream
 
 Array = npt.NDArray[Any]
+
+# Of a stream, the mean loss of fewer rows may be that of an odd one.
+_ENOUGH_ROWS = 100
 
 
 class SoftmaxClassifier(Classifier):
@@ -135,7 +142,8 @@ class SoftmaxClassifier(Classifier):
             If an argument or a parameter has the wrong type, shape or range, or there are fewer
             than two classes.
         DivergenceError
-            If the loss overflows: a `learning_rate` too high for the data.
+            If the loss overflows or ends far above that of equal probabilities: a `learning_rate`
+            too high for the data.
         TrainingInterrupted
             A KeyboardInterrupt that carries the result so far. Whatever is raised, the classifier
             stays as it was.
@@ -214,6 +222,12 @@ class SoftmaxClassifier(Classifier):
             at once.
         DivergenceError
             If the loss overflows. Whatever is raised, the classifier stays as it was.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the loss of these rows, 100 at least, is more than ten times that of equal
+            probabilities.
         """
         return self._become(copy.copy(self)._partial_fit(X, y, classes, sample_weight))
 
@@ -236,6 +250,14 @@ class SoftmaxClassifier(Classifier):
             stream = Stream(self._blank(X.dtype) if first else self.model_, options)
         stream.use(options)
         loss = stream.feed(X, y, weight)
+        equal = math.log(len(classes))
+        if len(X) >= _ENOUGH_ROWS and loss > FAR_ABOVE * equal:
+            warnings.warn(
+                f"the loss of these rows is {loss:.3g}, equal probabilities have {equal:.3g}: "
+                "lower learning_rate, unless these rows are unlike those before",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
         self._stream, self.model_ = stream, stream.model
         self.loss_curve_ = [*getattr(self, "loss_curve_", []), loss]
         self.n_iter_ = len(self.loss_curve_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastsoftmax import functional
 from fastsoftmax import validation as check
 from fastsoftmax.kernels.tiles.sizes import ceil_div
 from fastsoftmax.model import SoftmaxModel
@@ -29,6 +31,11 @@ _RISE = 0.1
 _BACK_OFF = 0.25
 _MAX_BACK_OFFS = 30
 
+# A training that ends so many times above the loss of equal probabilities (or of where it began,
+# if that was more) has diverged. Labels of pure noise end at up to 1.1 times that at sensible rates
+# and at 2 at three times such a rate; rates a thousand times too high at 10 to 1e30.
+FAR_ABOVE = 10.0
+
 # Short epochs that nobody watches run together, up to so many operations and steps: about a
 # millisecond.
 _FLOPS_TOGETHER = 5e7
@@ -45,6 +52,7 @@ class Training:
     optimizer: Optimizer
     projections: Array  # of the rows of `samples` on the optimizer's directions
     make_model: Callable[[Array, Array], SoftmaxModel]  # from W, b in the units of X
+    start: Callable[[], tuple[Array, Array]]  # W, b before the first epoch
     orders: Callable[[int], Array]  # of the rows in each of so many epochs
     epochs: int
     rate: float
@@ -130,6 +138,32 @@ class Training:
         history = {key: values[:done] for key, values in self.history.items()}
         parameters = self._parameters(done - 1) if self._best is None else self._best[1]
         return SGDResult(self.make_model(*parameters), history, float(self.rate), self.stopped)
+
+    def raise_if_diverged(self, result: SGDResult) -> None:
+        """Raise DivergenceError for a model that is far worse than equal probabilities.
+
+        The pass that this takes is saved where no epoch was suspicious. The history lags behind by
+        a step, which tells nothing where an epoch is one step; and the average, or the best epoch,
+        may be well where others were not.
+        """
+        losses, equal = result.history["loss"], self._equal_loss()
+        unseen = self._n_batches() == 1 and not self.backs_off
+        if equal == 0 or not losses or not (unseen or max(losses) > 2 * equal):
+            return
+        loss = self._loss_at(result.model.W, result.model.b)
+        if loss > FAR_ABOVE * equal and loss > FAR_ABOVE * self._loss_at(*self.start()):
+            raise DivergenceError(len(losses) - 1, self.rate, result.model, loss, equal)
+
+    def _loss_at(self, W: Array, b: Array) -> float:
+        """The mean loss of weights and biases in the units of X, infinite where logits overflow."""
+        X, targets, weight, _ = self.samples
+        smoothing = self.optimizer.label_smoothing
+        try:
+            return float(
+                functional.loss(X, targets, W, b, sample_weight=weight, label_smoothing=smoothing)
+            )
+        except ValueError:
+            return math.inf
 
     def _epoch(self, epoch: int) -> tuple[float, float]:
         """(mean loss, last rate) of an epoch; one that fails is undone, and backs off if it may."""

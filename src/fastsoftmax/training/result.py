@@ -101,26 +101,45 @@ class Epoch:
 
 
 class DivergenceError(FloatingPointError):
-    """The loss overflowed: the learning rate is too high for the data.
+    """The learning rate is too high for the data: the loss overflowed, or ended far too high.
 
     Attributes
     ----------
     epoch : int
+        The one whose loss overflowed, or the last.
     learning_rate : float
     model : SoftmaxModel
-        The last finite one, as it was before that epoch.
+        The last finite one, as it was before that epoch; or, where nothing overflowed, the one that
+        training ended with. Its labels may be of use, its probabilities are not.
+    loss, equal_loss : float or None
+        Where nothing overflowed: the mean loss of the model on the rows trained on, and that of
+        equal probabilities.
     """
 
-    def __init__(self, epoch: int, learning_rate: float, model: SoftmaxModel) -> None:
+    def __init__(
+        self,
+        epoch: int,
+        learning_rate: float,
+        model: SoftmaxModel,
+        loss: float | None = None,
+        equal_loss: float | None = None,
+    ) -> None:
+        rate = f"with learning_rate={learning_rate:g}"
+        how, which = f"in epoch {epoch} {rate}", "the last one that was finite"
+        if loss is not None:
+            equal = f"equal probabilities have {equal_loss:.3g}"
+            how = f"{rate}: it ended at a loss of {loss:.3g}, {equal}"
+            which = "what it ended with"
         super().__init__(
-            f"training diverged in epoch {epoch} with learning_rate={learning_rate:g}; "
-            "a lower rate or scaled features will help. "
-            "The exception's `model` is the last one that was finite"
+            f"training diverged {how}; a lower rate or scaled features will help. "
+            f"The exception's `model` is {which}"
         )
         self.epoch, self.learning_rate, self.model = epoch, learning_rate, model
+        self.loss, self.equal_loss = loss, equal_loss
 
     def __reduce__(self) -> Any:
-        return DivergenceError, (self.epoch, self.learning_rate, self.model)
+        arguments = self.epoch, self.learning_rate, self.model, self.loss, self.equal_loss
+        return DivergenceError, arguments
 
 
 class TrainingInterrupted(KeyboardInterrupt):

@@ -154,8 +154,9 @@ def fit_sgd(
         (the text names the cell) or, with `standardize`, a column whose variance is beyond float64
         or whose standard deviation is beyond what weights in `dtype` can make up for.
     DivergenceError
-        If the loss overflows: a `learning_rate` too high for the data. It carries the last finite
-        model.
+        If the loss overflows, or the model that training ends with has one on these rows that is
+        more than ten times that of equal probabilities (and of `init`, if there is one): a
+        `learning_rate` too high for the data. It carries the last finite model.
     TrainingInterrupted
         A KeyboardInterrupt that carries the result so far.
 
@@ -177,7 +178,11 @@ def fit_sgd(
         classes = data.model(init).classes
     samples, names, compute_dtype = data.samples(X, y, classes, sample_weight, class_weight, dtype)
     n_rows, n_features = samples.X.shape
-    W, b = data.starting_weights(init, names, n_features)
+
+    def start() -> tuple[Array, Array]:
+        return data.starting_weights(init, names, n_features)
+
+    W, b = start()
     batch_size = even_batches(n_rows, check.integer(batch_size, "batch_size", 1))
     epochs = budget(epochs, ceil_div(n_rows, batch_size))
     average = check.number(average, "average", 0, 1)
@@ -231,6 +236,7 @@ def fit_sgd(
                 optimizer,
                 directions.project(samples.X, scaling, compute_dtype),
                 make_model,
+                start,
                 orders=lambda count: orders(n_rows, count, generator if shuffle else None),
                 epochs=epochs,
                 rate=rate,
@@ -242,7 +248,9 @@ def fit_sgd(
                 progress=tell,
             )
             training.run()
-        return training.result()
+        result = training.result()
+        training.raise_if_diverged(result)
+        return result
     except KeyboardInterrupt as interrupt:
         if training is None:
             raise
