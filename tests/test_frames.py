@@ -111,3 +111,82 @@ def test_polars():
         fs.fit_sgd(X, polars.Series(["a", None, "b", "a"]))
     with pytest.raises(ValueError, match="y is a column"):
         fs.fit_sgd(X, polars.DataFrame({"y": Y}))
+
+
+# Names of columns
+
+
+@pytest.fixture(params=["pandas", "polars", "pyarrow"])
+def named(request):
+    """What makes a frame of columns by name."""
+    library = pytest.importorskip(request.param)
+    return library.table if request.param == "pyarrow" else library.DataFrame
+
+
+def columns(*names):
+    return dict(zip(names, X.T, strict=False))
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        lambda *a, **k: fs.fit_sgd(*a, epochs=2, **k).model,
+        lambda *a, **k: fs.fit(*a, **k).model,
+        lambda *a, **k: fs.fit_path(*a, l2s=[0.1], **k).results[0].model,
+    ],
+)
+def test_the_names_of_columns_are_kept_and_checked(named, train):
+    frame, turned = named(columns("a", "b", "c")), named(columns("c", "a", "b"))
+    model = train(frame, Y)
+    assert model.feature_names == ("a", "b", "c")
+    assert train(frame, Y, feature_names=list("xyz")).feature_names == ("x", "y", "z")
+    assert train(X, Y).feature_names is None
+    assert train(X, Y, init=model).feature_names == ("a", "b", "c")
+    with pytest.raises(ValueError, match="of X are not those of init: the order is to be 'a', 'b'"):
+        train(turned, Y, init=model)
+
+
+def test_a_model_refuses_frames_with_other_columns(named):
+    frame = named(columns("a", "b", "c"))
+    model = fs.fit_sgd(frame, Y, epochs=2).model
+    for function in (
+        model.predict,
+        model.predict_proba,
+        model.predict_log_proba,
+        model.decision_function,
+        lambda X: model.score(X, Y),
+        lambda X: model.decide(X, [1.0, 2.0]),
+    ):
+        expected = function(X)
+        np.testing.assert_array_equal(function(frame), expected)
+        for names, message in (
+            ("cab", "the columns of X are not the model's: the order is to be 'a', 'b', 'c'$"),
+            ("abx", "the model's: unexpected are 'x'; missing are 'c'$"),
+            ("ab", "the model's: missing are 'c'$"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                function(named(columns(*names)))
+
+
+def test_held_out_rows_have_the_columns_trained_on(named):
+    frame, turned = named(columns("a", "b", "c")), named(columns("c", "a", "b"))
+    message = "^validation_data: the columns of X are not those trained on: the order"
+    for names in (None, ["x", "y", "z"]):
+        options = {"feature_names": names, "validation_data": (frame, Y)}
+        assert fs.fit_sgd(frame, Y, epochs=2, **options).history["validation_loss"]
+        assert fs.fit_path(frame, Y, l2s=[0.1], **options).validation_loss
+        options["validation_data"] = turned, Y
+        with pytest.raises(ValueError, match=message):
+            fs.fit_sgd(frame, Y, **options)
+        with pytest.raises(ValueError, match=message):
+            fs.fit_path(frame, Y, l2s=[0.1], **options)
+
+
+def test_names_that_are_no_strings_are_none(pandas):
+    frame = pandas.DataFrame(X)
+    model = fs.fit_sgd(frame, Y, epochs=2).model
+    assert model.feature_names is None
+    many = fs.SoftmaxModel(np.zeros((9, 2)), [0, 0], [0, 1], list("abcdefghi"))
+    with pytest.raises(ValueError, match=r"missing are 'a', 'b', 'c', 'd', 'e' and 4 more$"):
+        many.predict(pandas.DataFrame(np.zeros((1, 2)), columns=["y", "z"]))
+    assert many.predict(pandas.DataFrame(np.zeros((1, 9)))).tolist() == [0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numbers
 import reprlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 _NUMBERS = (numbers.Real, np.bool_)
+_LISTED = 5
 
 
 def as_array(value: Any, name: str) -> Array:
@@ -28,6 +30,37 @@ def as_array(value: Any, name: str) -> Array:
         if entries and all(isinstance(entry, _NUMBERS) for entry in entries):
             return np.array(entries)
     return array
+
+
+def column_names(value: Any) -> tuple[str, ...] | None:
+    """The names of a frame's columns, if all are strings; None for anything else."""
+    names = getattr(value, "column_names", None)  # pyarrow's, whose `columns` are the columns
+    if names is None:
+        names = getattr(value, "columns", None)
+    if names is None or not np.iterable(names) or getattr(value, "ndim", 2) != 2:
+        return None
+    names = tuple(names)
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
+def raise_unless_named(value: Any, names: tuple[str, ...] | None, whose: str) -> None:
+    """A frame has these columns in this order. What has no names is taken as it is."""
+    found = None if names is None else column_names(value)
+    if names is None or found is None or found == names:
+        return
+    known, given = set(names), set(found)
+    unexpected = [name for name in found if name not in known]
+    missing = [name for name in names if name not in given]
+    what = [f"unexpected are {_listed(unexpected)}"] if unexpected else []
+    what += [f"missing are {_listed(missing)}"] if missing else []
+    what = what or [f"the order is to be {_listed(names)}"]
+    raise ValueError(f"the columns of X are not {whose}: {'; '.join(what)}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Some of many names."""
+    shown = ", ".join(map(repr, names[:_LISTED]))
+    return shown + f" and {len(names) - _LISTED} more" * (len(names) > _LISTED)
 
 
 def describe(array: Array, name: str, *others: type) -> str:

@@ -34,7 +34,8 @@ class SoftmaxModel:
     classes : array_like, (K,)
         What each class is called: numbers or strings, all different.
     feature_names : sequence of str, (D,), optional
-        The columns that the model was trained on, in the order of W's rows.
+        The columns that the model was trained on, in the order of W's rows. A frame to predict for
+        must have them, in this order; arrays, which have no names, are taken as they are.
 
     Raises
     ------
@@ -76,19 +77,19 @@ class SoftmaxModel:
 
     def decision_function(self, X: npt.ArrayLike, *, out: Array | None = None) -> Array:
         """Logits (N, K) of samples X (N, D); see `fastsoftmax.decision_function`."""
-        return functional.decision_function(X, self.W, self.b, out=out)
+        return functional.decision_function(self._named(X), self.W, self.b, out=out)
 
     def predict_proba(self, X: npt.ArrayLike, *, out: Array | None = None) -> Array:
         """Probabilities (N, K); see `fastsoftmax.predict_proba`."""
-        return functional.predict_proba(X, self.W, self.b, out=out)
+        return functional.predict_proba(self._named(X), self.W, self.b, out=out)
 
     def predict_log_proba(self, X: npt.ArrayLike, *, out: Array | None = None) -> Array:
         """Log-probabilities (N, K); see `fastsoftmax.predict_log_proba`."""
-        return functional.predict_log_proba(X, self.W, self.b, out=out)
+        return functional.predict_log_proba(self._named(X), self.W, self.b, out=out)
 
     def predict(self, X: npt.ArrayLike) -> Array:
         """The most probable class (N,) of each sample, as one of `classes`."""
-        return self.classes[functional.predict(X, self.W, self.b)]
+        return self.classes[functional.predict(self._named(X), self.W, self.b)]
 
     def decide(self, X: npt.ArrayLike, utility: npt.ArrayLike) -> Array:
         """The decision of greatest expected utility for each sample of X (N, D).
@@ -107,13 +108,18 @@ class SoftmaxModel:
         Samples of weight zero may hold anything.
         """
         labels = class_array(y, "y")
-        predicted = self.classes[weighted_predict(X, self.W, self.b, sample_weight)]
+        predicted = self.classes[weighted_predict(self._named(X), self.W, self.b, sample_weight)]
         if labels.shape != predicted.shape:
             raise ValueError(f"y must have one label per row of X, got shape {labels.shape}")
         raise_unless_alike(labels, self.classes, "y", "the model's classes")
         right = predicted == labels
         weight = check.sample_weight(sample_weight, right.size)
         return float((right * weight).sum() / check.weight_of_rows(weight))
+
+    def _named(self, X: npt.ArrayLike) -> npt.ArrayLike:
+        """X itself, whose columns have the model's names, where both have names."""
+        frames.raise_unless_named(X, self.feature_names, "the model's")
+        return X
 
     def label_indices(self, y: npt.ArrayLike, name: str = "y") -> Array:
         """The index (N,) in `classes` of each label, as the functions of `fastsoftmax` take them.

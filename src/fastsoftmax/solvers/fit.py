@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from fastsoftmax import frames
 from fastsoftmax import validation as check
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.solvers.factors import Factors, Shared
@@ -162,6 +163,7 @@ class Setup:
     names: Array  # of all classes
     solved: Array  # which of them some target asks for, (K,) bool
     feature_names: tuple[str, ...] | None
+    columns: tuple[str, ...] | None  # of X, where it is a frame
     dtype: np.dtype[Any]
     scaling: Scaling
     moments: Moments
@@ -254,7 +256,8 @@ def prepare(
         total_weight,
         names,
         solved,
-        check.feature_names(feature_names, n_features),
+        data.feature_names(feature_names, X, init, n_features),
+        frames.column_names(X),
         compute_dtype,
         scaling,
         spread,

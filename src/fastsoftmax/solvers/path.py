@@ -99,7 +99,8 @@ def fit_path(
     held_out = None
     if validation_data is not None:
         n_features = setup.samples.X.shape[1]
-        held_out = data.validation(validation_data, n_features, setup.names, setup.dtype)
+        expected = setup.columns or setup.feature_names
+        held_out = data.validation(validation_data, n_features, setup.names, setup.dtype, expected)
     results: list[FitResult] = []
     scores: list[tuple[float, float]] = []
     solve: Solve | None = None

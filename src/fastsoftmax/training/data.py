@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastsoftmax import functional
+from fastsoftmax import frames, functional
 from fastsoftmax import validation as check
 from fastsoftmax.csr import CSR
 from fastsoftmax.functional.predictions import weighted_predict
@@ -158,6 +158,20 @@ def weight_by_class(class_weight: Any, targets: Array, classes: Array, weight: A
     return factors
 
 
+def feature_names(
+    given: Any, X: Any, init: SoftmaxModel | None, n_features: int
+) -> tuple[str, ...] | None:
+    """The names for a model: those given, those of X's columns, or those of a model to go on from.
+
+    A frame must have the names of the last.
+    """
+    if given is not None or init is None:
+        names = frames.column_names(X) if given is None else given
+        return check.feature_names(names, n_features)
+    frames.raise_unless_named(X, init.feature_names, "those of init")
+    return frames.column_names(X) or init.feature_names
+
+
 class Validation(NamedTuple):
     """Rows to measure the loss and the accuracy on after each epoch."""
 
@@ -174,11 +188,18 @@ class Validation(NamedTuple):
         return float(loss), float(np.average(right, weights=weight))
 
 
-def validation(value: Any, n_features: int, classes: Array, dtype: np.dtype[Any]) -> Validation:
-    """`validation_data` checked: (X, y) or (X, y, sample_weight)."""
+def validation(
+    value: Any,
+    n_features: int,
+    classes: Array,
+    dtype: np.dtype[Any],
+    names: tuple[str, ...] | None,
+) -> Validation:
+    """`validation_data` checked: (X, y) or (X, y, sample_weight), X with these columns."""
     if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
         raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
     try:
+        frames.raise_unless_named(value[0], names, "those trained on")
         X = check.samples(value[0], n_features, dtype)
         if len(X) == 0:
             raise ValueError("X must have at least one row")

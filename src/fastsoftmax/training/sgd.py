@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from fastsoftmax import frames
 from fastsoftmax import validation as check
 from fastsoftmax.kernels.tiles.sizes import ceil_div
 from fastsoftmax.model import SoftmaxModel
@@ -136,7 +137,8 @@ def fit_sgd(
         Stop after so many epochs without a lower validation loss. The model is then that of the
         best epoch, also where it never came to a stop.
     feature_names : sequence of str, (D,), optional
-        Kept in the model.
+        Kept in the model, which refuses frames whose columns have other names. Default: those of
+        the columns of X, or else of `init`.
     callback : callable, optional
         Called as ``callback(epoch)`` with an `Epoch` after each; a true result stops.
     progress : bool or callable
@@ -192,14 +194,16 @@ def fit_sgd(
     generator = np.random.default_rng(check.integer(seed, "seed", 0))
     rate, schedule = rate_and_schedule(learning_rate, schedule)
     backs_off = rate is None
+    columns = frames.column_names(X)
+    feature_names = data.feature_names(feature_names, X, init, n_features)
     held_out = None
     if validation_data is not None:
-        held_out = data.validation(validation_data, n_features, names, compute_dtype)
+        expected = columns or feature_names
+        held_out = data.validation(validation_data, n_features, names, compute_dtype, expected)
     if patience is not None:
         patience = check.integer(patience, "patience", 1)
         if held_out is None:
             raise ValueError("patience needs validation_data to measure progress on")
-    feature_names = check.feature_names(feature_names, n_features)
     callback = check.callback(callback)
 
     scaling = no_scaling()
