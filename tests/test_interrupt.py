@@ -116,6 +116,7 @@ CASES = {name: (classifier, *steps) for name, steps in STARTS.items()} | {
 }
 
 
+@pytest.mark.filterwarnings("ignore:the loss was still falling")
 @pytest.mark.parametrize(("make", "prepare", "learn"), CASES.values(), ids=CASES)
 def test_a_classifier_has_learnt_all_or_nothing(make, prepare, learn):
     def prepared():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn import datasets
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
@@ -85,6 +86,7 @@ def test_scaling_is_that_of_a_pipeline(flowers):
     np.testing.assert_allclose(P, other.predict_proba(X), rtol=0, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:the loss was still falling")
 def test_the_parameters_are_those_of_fit_sgd(flowers):
     X, y = flowers
     options = {
@@ -237,6 +239,7 @@ def test_labels(flowers, classes):
     assert model.score(X, labels) > 0.6
 
 
+@pytest.mark.filterwarnings("ignore:the loss was still falling")
 def test_weights_of_classes(flowers):
     X, y = flowers
     factors = {"iris": 3.0, "rose": 0.5}
@@ -282,6 +285,7 @@ def test_a_column_of_labels_is_a_warning(flowers):
     np.testing.assert_array_equal(model.classes_, np.unique(y))
 
 
+@pytest.mark.filterwarnings("ignore:the loss was still falling")
 @pytest.mark.parametrize("name", ["X", "y", "sample_weight"])
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_masked_entries_are_refused(two, name, method):
@@ -329,6 +333,7 @@ def test_early_stopping(flowers):
     assert model.n_iter_ == 200
 
 
+@pytest.mark.filterwarnings("ignore:the loss was still falling")
 @pytest.mark.parametrize("random_state", [0, None, np.random.RandomState(0)])
 def test_random_state(flowers, random_state):
     X, y = flowers
@@ -375,6 +380,27 @@ def test_a_loss_far_above_that_of_equal_probabilities_is_told(flowers):
         stream.partial_fit(X, y)
     stream.partial_fit(X[:99], y[:99])  # too few rows to tell
     assert stream.loss_curve_[-1] > 11
+
+
+def test_stopping_short_is_told(flowers):
+    X, y = flowers
+    with pytest.warns(ConvergenceWarning, match="still falling after 2 passes over X: raise max"):
+        model = SoftmaxClassifier(max_iter=2, random_state=0).fit(X, y)
+    # one epoch more of a model has none before it to compare with; 100 fall no more; nor does noise
+    model.set_params(warm_start=True, max_iter=1).fit(X, y)
+    SoftmaxClassifier().fit(X, y)
+    noise = np.random.default_rng(0).integers(3, size=len(y))
+    for options in ({}, {"learning_rate": 3.0}):
+        SoftmaxClassifier(max_iter=10, random_state=0, **options).fit(X, noise)
+    with pytest.warns(ConvergenceWarning, match="still falling after 2 passes"):
+        SoftmaxClassifier(max_iter=2).fit(*datasets.load_digits(return_X_y=True))
+
+
+@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits"])
+def test_the_defaults_do_not_stop_short(name):
+    X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    for options in ({}, {"early_stopping": True}, {"class_weight": "balanced", "batch_size": 10}):
+        SoftmaxClassifier(random_state=0, **options).fit(X, y)
 
 
 def test_what_a_stream_cannot_do(flowers):

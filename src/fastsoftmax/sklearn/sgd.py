@@ -147,6 +147,11 @@ class SoftmaxClassifier(Classifier):
         TrainingInterrupted
             A KeyboardInterrupt that carries the result so far. Whatever is raised, the classifier
             stays as it was.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the loss still fell notably in the last of `max_iter` passes.
         """
         return self._become(copy.copy(self)._fit(X, y, sample_weight))
 
@@ -192,6 +197,13 @@ class SoftmaxClassifier(Classifier):
             patience=patience,
             feature_names=getattr(self, "feature_names_in_", None),
         )
+        if result.still_falling and result.stopped == "epochs":
+            warnings.warn(
+                f"the loss was still falling after {len(result.history['loss'])} passes over X: "
+                "raise max_iter, or let SoftmaxRegression solve for the optimum",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
         self.classes_, self.model_ = classes, result.model
         self.loss_curve_ = result.history["loss"]
         self.n_iter_ = len(self.loss_curve_)

@@ -34,12 +34,17 @@ class SGDResult:
         The rate at the first step, after any backing off.
     stopped : str
         Why training ended: "epochs" (all were done), "patience" or "callback".
+    still_falling : bool
+        Whether the last epoch's loss is below that of all epochs before (and of equal
+        probabilities, unless training went on from a model) by more than a hundredth of that of
+        equal probabilities: more epochs will help.
     """
 
     model: SoftmaxModel
     history: History = field(default_factory=dict)
     learning_rate: float = 0.0
     stopped: str = "epochs"
+    still_falling: bool = False
 
     @property
     def how_far(self) -> str:

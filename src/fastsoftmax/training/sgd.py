@@ -241,6 +241,7 @@ def fit_sgd(
                 directions.project(samples.X, scaling, compute_dtype),
                 make_model,
                 start,
+                goes_on=init is not None,
                 orders=lambda count: orders(n_rows, count, generator if shuffle else None),
                 epochs=epochs,
                 rate=rate,
