@@ -478,3 +478,29 @@ def test_loading_runs_no_code(tmp_path, name):
     assert not trace.exists()
     pickle.loads(pickle.dumps(Bomb(trace))).close()
     assert trace.exists()  # the bomb is one
+
+
+# What is shown
+
+
+def test_a_line_is_shown():
+    X, y = [[-2.0], [-1.0], [1.0], [2.0]], ["no", "no", "yes", "yes"]
+    held_out = {"validation_data": (X, y)}
+    model = "SoftmaxModel(1 feature, 2 classes, float64)"
+    one = fs.SoftmaxModel(np.zeros((784, 1), np.float32), [0], ["it"])
+    assert repr(one) == "SoftmaxModel(784 features, 1 class, float32)"
+    training = fs.fit_sgd(X, y, epochs=1, learning_rate=0.1)
+    assert repr(training) == f"SGDResult({model}, 1 epoch, loss 0.6931, stopped: epochs)"
+    training = fs.fit_sgd(X, y, epochs=2, callback=lambda epoch: True, **held_out)
+    loss = f"validation loss {training.history['validation_loss'][0]:.4g}"
+    assert repr(training) == f"SGDResult({model}, 1 epoch, loss 0.6931, {loss}, stopped: callback)"
+    training = fs.fit_sgd(X, y, epochs=0)
+    assert repr(training) == f"SGDResult({model}, 0 epochs, stopped: epochs)"
+    optimum = fs.fit(X, y, l2=1.0)
+    found = f"{optimum.n_passes:g} passes, objective {optimum.objective:.4g}, gap {optimum.gap:.1e}"
+    assert repr(optimum) == f"FitResult({model}, {found}, stopped: gap)"
+    path = fs.fit_path(X, y, l2s=[0.01, 1], **held_out)
+    gaps = f"gaps up to {max(result.gap for result in path.results):.1e}"
+    least = f"least validation loss {path.validation_loss[1]:.4g} for l2 = 0.01"
+    assert repr(path) == f"PathResult(2 penalties, l2 from 1 to 0.01, {gaps}, {least})"
+    assert repr(type(path)((), ())) == "PathResult(0 penalties)"

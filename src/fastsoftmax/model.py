@@ -46,6 +46,8 @@ class SoftmaxModel:
     --------
     >>> import fastsoftmax
     >>> model = fastsoftmax.SoftmaxModel([[1.0, -1.0]], [0.0, 0.0], ["up", "down"])
+    >>> model
+    SoftmaxModel(1 feature, 2 classes, float64)
     >>> model.predict([[2.0], [-2.0]])
     array(['up', 'down'], dtype='<U4')
     """
@@ -74,6 +76,12 @@ class SoftmaxModel:
     def __reduce__(self) -> tuple[type[SoftmaxModel], tuple[Any, ...]]:
         # through the constructor, so that a copy's arrays are read-only too
         return SoftmaxModel, (self.W, self.b, self.classes, self.feature_names)
+
+    def __repr__(self) -> str:
+        n_features, n_classes = self.W.shape
+        features = "1 feature" if n_features == 1 else f"{n_features} features"
+        classes = "1 class" if n_classes == 1 else f"{n_classes} classes"
+        return f"SoftmaxModel({features}, {classes}, {self.W.dtype})"
 
     def decision_function(self, X: npt.ArrayLike, *, out: Array | None = None) -> Array:
         """Logits (N, K) of samples X (N, D); see `fastsoftmax.decision_function`."""

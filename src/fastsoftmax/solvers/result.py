@@ -46,6 +46,12 @@ class FitResult:
     n_passes: float
     history: History = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return (
+            f"FitResult({self.model}, {self.how_far}, objective {self.objective:.4g}, "
+            f"gap {self.gap:.1e}, stopped: {self.stopped})"
+        )
+
     @property
     def gap(self) -> float:
         """How far the objective may be above the optimum, as a share of it: at most this."""
@@ -135,10 +141,22 @@ class PathResult:
     validation_loss: tuple[float, ...] = ()
     validation_accuracy: tuple[float, ...] = ()
 
+    def __repr__(self) -> str:
+        parts = [self.how_far]
+        if self.results:
+            parts += [f"l2 from {self.l2s[0]:.4g} to {self.l2s[-1]:.4g}"]
+            parts += [f"gaps up to {max(result.gap for result in self.results):.1e}"]
+        if self.validation_loss:
+            lowest = min(self.validation_loss)
+            best = self.l2s[self.validation_loss.index(lowest)]
+            parts += [f"least validation loss {lowest:.4g} for l2 = {best:.4g}"]
+        return f"PathResult({', '.join(parts)})"
+
     @property
     def how_far(self) -> str:
         """How long solving went on, in words."""
-        return f"{len(self.results)} penalties"
+        done = len(self.results)
+        return "1 penalty" if done == 1 else f"{done} penalties"
 
     def best(self) -> FitResult:
         """The result with the lowest validation loss, the strongest penalty of equals.

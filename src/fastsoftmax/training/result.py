@@ -46,10 +46,21 @@ class SGDResult:
     stopped: str = "epochs"
     still_falling: bool = False
 
+    def __repr__(self) -> str:
+        last = {key: values[-1] for key, values in self.history.items() if values}
+        losses = [
+            f"{key.replace('_', ' ')} {last[key]:.4g}"
+            for key in ("loss", "validation_loss")
+            if key in last
+        ]
+        parts = [repr(self.model), self.how_far, *losses, f"stopped: {self.stopped}"]
+        return f"SGDResult({', '.join(parts)})"
+
     @property
     def how_far(self) -> str:
         """How long training went on, in words."""
-        return f"{len(self.history['loss'])} epochs"
+        done = len(self.history.get("loss", ()))
+        return "1 epoch" if done == 1 else f"{done} epochs"
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the losses by epoch, with the validation accuracy where there is one.
