@@ -403,6 +403,22 @@ def test_the_defaults_do_not_stop_short(name):
         SoftmaxClassifier(random_state=0, **options).fit(X, y)
 
 
+def test_verbose_prints_a_line_for_each_pass(flowers, capsys):
+    X, y = flowers
+    options = {"random_state": 0, "max_iter": 7, "early_stopping": True}
+    silent = SoftmaxClassifier(**options).fit(X, y)
+    assert capsys.readouterr() == ("", "")
+    model = SoftmaxClassifier(verbose=1, **options).fit(X, y)
+    assert model.coef_.tobytes() == silent.coef_.tobytes()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == model.n_iter_
+    loss = f"{model.loss_curve_[-1]:.4f}"
+    pattern = rf"epoch {len(lines)}: loss {loss}, of the rows held out \d\.\d{{4}}"
+    assert re.fullmatch(pattern, lines[-1])
+    SoftmaxClassifier(verbose=True, random_state=0).fit(X, y)
+    assert capsys.readouterr().out.startswith("epoch 1: loss 0.9975\nepoch 2: ")
+
+
 def test_what_a_stream_cannot_do(flowers):
     X, y = flowers
     with pytest.raises(ValueError, match="classes must be passed on the first call"):
@@ -442,6 +458,7 @@ def test_decisions(flowers):
         ({"alpha": -1.0}, ValueError, "alpha must be at least 0"),
         ({"alpha": "some"}, ValueError, "alpha must be one of 'auto'"),
         ({"max_iter": 0}, ValueError, "max_iter must be at least 1"),
+        ({"verbose": -1}, ValueError, "verbose must be at least 0"),
         ({"batch_size": 1.5}, TypeError, "batch_size must be an integer"),
         ({"early_stopping": 1}, TypeError, "early_stopping must be True or False"),
         ({"warm_start": "no"}, TypeError, "warm_start must be True or False"),

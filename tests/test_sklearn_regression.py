@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -118,6 +119,22 @@ ACCEPTED = [
 def test_arguments_that_change_no_optimum_change_nothing(flowers, options):
     model = SoftmaxRegression(**options).fit(*flowers)
     np.testing.assert_array_equal(model.coef_, SoftmaxRegression().fit(*flowers).coef_)
+
+
+def test_verbose_prints_lines(flowers, capsys):
+    model = SoftmaxRegression(verbose=1).fit(*flowers)
+    steps = capsys.readouterr().out.splitlines()
+    line = rf"step {len(steps)}: objective (0\.\d+), gap about \de-\d\d"
+    objective = re.fullmatch(line, steps[-1])[1]
+    assert float(objective) == pytest.approx(model.objective_, rel=1e-5)
+    search = SoftmaxRegressionCV([1e-3, 1.0], cv=2, verbose=True).fit(*flowers)
+    first, second, *steps = capsys.readouterr().out.splitlines()
+    least, most = sorted(search.scores_[1])
+    assert first.startswith("fold 1 of 2: scores from -")
+    assert second == f"fold 2 of 2: scores from {least:.4g} to {most:.4g}"
+    assert steps[0].startswith("step 1: ")
+    with pytest.raises(TypeError, match="verbose must be an integer, got 'much'"):
+        SoftmaxRegression(verbose="much").fit(*flowers)
 
 
 def test_no_penalty_has_three_names(two):

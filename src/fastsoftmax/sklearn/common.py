@@ -95,6 +95,11 @@ def _is_plain(y: Any, n_rows: int) -> bool:
     return type(y) is np.ndarray and y.shape == (n_rows,) and y.dtype.kind in "biuU"
 
 
+def is_verbose(value: Any) -> bool:
+    """Whether `verbose` asks for lines on standard output."""
+    return value if isinstance(value, bool) else check.integer(value, "verbose", 0) > 0
+
+
 def two_or_more(classes: Array) -> Array:
     if len(classes) < 2:
         raise ValueError(

@@ -16,7 +16,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils.validation import check_is_fitted
 
 from fastsoftmax import validation as check
-from fastsoftmax.sklearn.common import checked_weight, of_classes, weights
+from fastsoftmax.sklearn.common import checked_weight, is_verbose, of_classes, weights
 from fastsoftmax.sklearn.regression import SoftmaxRegression
 from fastsoftmax.sklearn.solved import Solved, inverse_strength, l2_of
 from fastsoftmax.solvers import fit_path
@@ -52,7 +52,9 @@ class SoftmaxRegressionCV(Solved):
         As in SoftmaxRegression; `max_iter` is for each C. Weights of classes are not for scores.
     penalty, l1_ratios, dual, solver, multi_class, use_legacy_attributes
         LogisticRegressionCV's, accepted where they ask for what is done here.
-    intercept_scaling, random_state, n_jobs, verbose
+    verbose : int or bool
+        Above 0, `fit` prints a line for each fold, and for each step of the last solution.
+    intercept_scaling, random_state, n_jobs
         Accepted and ignored.
 
     Attributes
@@ -226,7 +228,7 @@ class SoftmaxRegressionCV(Solved):
         judge = SoftmaxRegression()
         judge.classes_, judge.n_features_in_ = classes, X.shape[1]
         scores, n_iter = np.empty((2, len(folds), len(Cs)))
-        gaps = []
+        gaps, verbose = [], is_verbose(self.verbose)
         for fold, (train, test) in enumerate(folds):
             weight = _weight_of_rows(train, len(X), fold)
             if sample_weight is not None:
@@ -243,6 +245,10 @@ class SoftmaxRegressionCV(Solved):
                 scores[fold, at] = _score(scorer, judge, *held_out)
                 n_iter[fold, at] = math.ceil(result.n_passes)
                 gaps += [] if result.converged else [result.gap]
+            if verbose:
+                worst, best = scores[fold].min(), scores[fold].max()
+                span = f"scores from {worst:.4g} to {best:.4g}"
+                print(f"fold {fold + 1} of {len(folds)}: {span}", flush=True)
         if gaps:
             warnings.warn(
                 f"{len(gaps)} of {scores.size} solutions in the folds are not within tol="

@@ -48,7 +48,9 @@ class SoftmaxRegression(Solved):
         None is ``C=np.inf``. Others are refused.
     l1_ratio, dual, solver, multi_class
         Accepted where they ask for what is done here: docs/sklearn.md has a table.
-    intercept_scaling, random_state, n_jobs, verbose
+    verbose : int or bool
+        Above 0, `fit` prints a line for each step.
+    intercept_scaling, random_state, n_jobs
         Accepted and ignored.
 
     Attributes

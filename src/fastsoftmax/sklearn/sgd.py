@@ -16,8 +16,8 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classi
 
 from fastsoftmax import validation as check
 from fastsoftmax.model import SoftmaxModel
-from fastsoftmax.sklearn.common import Classifier, of_classes, two_or_more, weights
-from fastsoftmax.training import fit_sgd
+from fastsoftmax.sklearn.common import Classifier, is_verbose, of_classes, two_or_more, weights
+from fastsoftmax.training import Epoch, fit_sgd
 from fastsoftmax.training.loop import FAR_ABOVE
 from fastsoftmax.training.sgd import MAX_EPOCHS, rate_and_schedule
 from fastsoftmax.training.stream import Options, Stream
@@ -60,6 +60,8 @@ class SoftmaxClassifier(Classifier):
         Let `fit` start from the last model, whose classes must be the same.
     random_state : int, RandomState instance or None
         Decides the order of the rows and which of them are held out.
+    verbose : int or bool
+        Above 0, `fit` prints a line for each pass.
 
     Attributes
     ----------
@@ -114,6 +116,7 @@ class SoftmaxClassifier(Classifier):
         n_iter_no_change: int = 5,
         warm_start: bool = False,
         random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         self.alpha = alpha
         self.batch_size = batch_size
@@ -132,6 +135,7 @@ class SoftmaxClassifier(Classifier):
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
         self.random_state = random_state
+        self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SoftmaxClassifier:
         """Train on X (N, D), labels y (N,) and weights (N,), as `fit_sgd` does.
@@ -196,6 +200,7 @@ class SoftmaxClassifier(Classifier):
             validation_data=held_out,
             patience=patience,
             feature_names=getattr(self, "feature_names_in_", None),
+            callback=_show if is_verbose(self.verbose) else None,
         )
         if result.still_falling and result.stopped == "epochs":
             warnings.warn(
@@ -310,3 +315,10 @@ class SoftmaxClassifier(Classifier):
         n_classes = len(self.classes_)
         W, b = np.zeros((self.n_features_in_, n_classes), dtype), np.zeros(n_classes, dtype)
         return SoftmaxModel(W, b, self.classes_, getattr(self, "feature_names_in_", None))
+
+
+def _show(epoch: Epoch) -> None:
+    line = f"epoch {epoch.epoch + 1}: loss {epoch.loss:.4f}"
+    if epoch.validation_loss is not None:
+        line += f", of the rows held out {epoch.validation_loss:.4f}"
+    print(line, flush=True)

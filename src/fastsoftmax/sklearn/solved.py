@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 
 from fastsoftmax import validation as check
-from fastsoftmax.sklearn.common import Classifier, two_or_more
+from fastsoftmax.sklearn.common import Classifier, is_verbose, two_or_more
 from fastsoftmax.solvers import FitResult, fit
 
 Array = npt.NDArray[Any]
@@ -30,6 +30,7 @@ class Solved(Classifier):
     class_weight: Any
     label_smoothing: float
     max_iter: int
+    verbose: int
 
     objective_: float
     dual_gap_: float
@@ -86,6 +87,7 @@ class Solved(Classifier):
             l2=l2_of(C, len(classes), weight, X.dtype),
             init=init,
             feature_names=getattr(self, "feature_names_in_", None),
+            progress=_show if is_verbose(self.verbose) else False,
             **self._options(),
         )
         self.classes_, self.model_ = classes, result.model
@@ -111,6 +113,10 @@ class Solved(Classifier):
             )
         better = "" if result.model.W.dtype == np.float64 else ", or give X in float64"
         return f"rounding hides what is left to gain, with {gap}: raise tol{better}"
+
+
+def _show(step: int, objective: float, gap: float) -> None:
+    print(f"step {step + 1}: objective {objective:.6g}, gap about {gap:.0e}", flush=True)
 
 
 def inverse_strength(C: Any, name: str = "C") -> float:
