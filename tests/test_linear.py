@@ -525,6 +525,19 @@ def test_errors_in_the_arguments_of_losses(name, change, exception, message, unc
     call(name, unchanged, exception, message, **change)
 
 
+@pytest.mark.parametrize("name", ["loss_and_gradient", "decision_function", "predict"])
+def test_weights_that_lie_transposed_are_told(name, unchanged):
+    turned = r"W has shape \(2, 3\), and is to be \(n_features, n_classes\); pass W.T$"
+    W, b = np.ones((2, 3)), np.zeros(2)
+    message = r"^b must have shape \(3,\), one per class of W, got \(2,\): " + turned
+    call(name, unchanged, ValueError, message, W=W, b=b)
+    message = "^X has 3 features, 2 were expected: " + turned
+    call(name, unchanged, ValueError, message, W=W, b=None)
+    # biases that fit say that it is X
+    call(name, unchanged, ValueError, "^X has 3 features, 2 were expected$", W=W, b=np.zeros(3))
+    call(name, unchanged, ValueError, r"^b must have .*, got \(7,\)$", W=W, b=np.zeros(7))
+
+
 @pytest.mark.parametrize("name", ["loss", "loss_and_gradient"])
 def test_a_label_out_of_range_is_named(name, unchanged):
     X, W, b = np.ones((20, 3)), np.ones((3, 10)), np.zeros(10)

@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastsoftmax as fs
-from fastsoftmax.sklearn import SoftmaxClassifier
+from fastsoftmax.sklearn import SoftmaxClassifier, SoftmaxRegression, SoftmaxRegressionCV
 
 
 @parametrize_with_checks(
@@ -456,7 +456,14 @@ def test_decisions(flowers):
     ("change", "exception", "message"),
     [
         ({"alpha": -1.0}, ValueError, "alpha must be at least 0"),
-        ({"alpha": "some"}, ValueError, "alpha must be one of 'auto'"),
+        ({"alpha": "some"}, ValueError, "alpha must be 'auto' or a number, got 'some'"),
+        (
+            {"alpha": 1e308},
+            ValueError,
+            r"alpha=1e\+308 is 1e\+308 here, which does not fit float32",
+        ),
+        ({"learning_rate": "optimal"}, ValueError, "learning_rate must be 'auto' or a number, got"),
+        ({"max_iter": "many"}, ValueError, "max_iter must be 'auto' or an integer, got 'many'"),
         ({"max_iter": 0}, ValueError, "max_iter must be at least 1"),
         ({"verbose": -1}, ValueError, "verbose must be at least 0"),
         ({"batch_size": 1.5}, TypeError, "batch_size must be an integer"),
@@ -470,8 +477,20 @@ def test_decisions(flowers):
     ],
 )
 def test_bad_parameters(flowers, change, exception, message):
+    X, y = flowers
+    X = X.astype(np.float32) if "float32" in message else X
     with pytest.raises(exception, match=message):
-        SoftmaxClassifier(**change).fit(*flowers)
+        SoftmaxClassifier(**change).fit(X, y)
+
+
+@pytest.mark.parametrize("make", [SoftmaxClassifier, SoftmaxRegression, SoftmaxRegressionCV])
+def test_there_are_no_coefficients_before_a_fit(make):
+    for name in ("coef_", "intercept_"):
+        with pytest.raises(
+            NotFittedError, match=f"This {make.__name__} instance is not fitted yet"
+        ):
+            getattr(make(), name)
+        assert not hasattr(make(), name)
 
 
 def test_without_scikit_learn_the_error_names_the_extra():

@@ -108,7 +108,7 @@ def test_balanced_classes_weigh_the_same(noisy):
 @pytest.mark.parametrize(
     ("class_weight", "exception", "message"),
     [
-        ("equal", ValueError, "class_weight must be one of 'balanced', got 'equal'"),
+        ("equal", ValueError, "class_weight must be 'balanced' or a dict, got 'equal'"),
         ([1, 2, 3], TypeError, "class_weight must be 'balanced' or a dict, got list"),
         ({5: 1.0}, ValueError, "class_weight has 5, which is not one of the classes"),
         ({1: -1.0}, ValueError, r"class_weight\[1\] must be at least 0 and finite, got -1.0"),

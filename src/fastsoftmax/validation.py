@@ -135,7 +135,8 @@ def weights_and_bias(W: Any, b: Any) -> tuple[Array, Array]:
         return W, np.zeros(W.shape[1], W.dtype)
     b = real_array(b, "b")
     if b.shape != (W.shape[1],):
-        raise ValueError(f"b must have shape ({W.shape[1]},), one per class of W, got {b.shape}")
+        text = f"b must have shape ({W.shape[1]},), one per class of W, got {b.shape}"
+        raise ValueError(text + (_turned(W.shape) if b.shape == W.shape[:1] else ""))
     return W, b.astype(W.dtype)
 
 
@@ -149,11 +150,19 @@ def rows_of(value: Any) -> Any:
     return X
 
 
-def samples(X: Any, n_features: int, dtype: np.dtype[Any]) -> Any:
-    """X (N, D) with a known D."""
+def _turned(shape: tuple[int, ...]) -> str:
+    """What to do about weights that look transposed."""
+    return f": W has shape {shape}, and is to be (n_features, n_classes); pass W.T"
+
+
+def samples(X: Any, n_features: int, dtype: np.dtype[Any], n_classes: int = -1) -> Any:
+    """X (N, D) with a known D; `n_classes` of weights that may lie transposed."""
     X = rows_of(X)
     if X.shape[1] != n_features:
-        raise ValueError(f"X has {X.shape[1]} features, {n_features} were expected")
+        text = f"X has {X.shape[1]} features, {n_features} were expected"
+        raise ValueError(
+            text + (_turned((n_features, n_classes)) if X.shape[1] == n_classes else "")
+        )
     return convertible(X, dtype)
 
 
@@ -256,6 +265,13 @@ def choice(value: Any, name: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
     return str(value)
+
+
+def is_auto(value: Any, name: str, other: str = "a number") -> bool:
+    """Whether a value that may be a number too is "auto"; no other word will do."""
+    if value is None or (isinstance(value, str) and value != "auto"):
+        raise ValueError(f"{name} must be 'auto' or {other}, got {value!r}")
+    return isinstance(value, str)
 
 
 def flag(value: Any, name: str) -> bool:

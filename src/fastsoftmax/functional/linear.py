@@ -82,7 +82,7 @@ def problem(
 ) -> Problem:
     """Of checked arguments; `columns` are those of sparse X, if they are at hand."""
     W, bias = check.weights_and_bias(W, b)
-    X = check.samples(X, W.shape[0], W.dtype)
+    X = check.samples(X, W.shape[0], W.dtype, W.shape[1] if b is None else -1)
     weight, unit = check.sample_weight(sample_weight, X.shape[0]), 1.0
     total = check.total_weight(weight, reduction)
     if reduction != "none":

@@ -36,7 +36,7 @@ def _run(
     Rows of weight zero may hold anything.
     """
     W, bias = check.weights_and_bias(W, b)
-    X = check.samples(X, W.shape[0], W.dtype)
+    X = check.samples(X, W.shape[0], W.dtype, W.shape[1] if b is None else -1)
     shape: tuple[int, ...] = (len(X),) if labels else (len(X), W.shape[1])
     result = check.output(out, shape, np.int64 if labels else W.dtype)
     read = X.data if isinstance(X, CSR) else X

@@ -59,12 +59,14 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyp
 
     @property
     def coef_(self) -> Array:
+        check_is_fitted(self, "model_")  # an AttributeError too, so that hasattr is False
         if len(self.model_.classes) == 2:
             return functional.softmax_to_binary(self.model_.W, self.model_.b)[0][None]
         return self.model_.W.T
 
     @property
     def intercept_(self) -> Array:
+        check_is_fitted(self, "model_")
         if len(self.model_.classes) == 2:
             return np.atleast_1d(functional.softmax_to_binary(self.model_.W, self.model_.b)[1])
         return self.model_.b

@@ -162,9 +162,8 @@ class SoftmaxClassifier(Classifier):
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> SoftmaxClassifier:
         check.raise_if_masked(X=X, y=y, sample_weight=sample_weight)
         goes_on = check.flag(self.warm_start, "warm_start") and hasattr(self, "model_")
-        automatic = isinstance(self.max_iter, str) and self.max_iter == "auto"
         epochs: Any = "auto"
-        if not automatic:
+        if not check.is_auto(self.max_iter, "max_iter", "an integer"):
             epochs = check.integer(self.max_iter, "max_iter", 1, MAX_EPOCHS)
         X, y = self._validated(X, y, reset=not goes_on)
         check_classification_targets(y)
@@ -179,13 +178,16 @@ class SoftmaxClassifier(Classifier):
             patience = check.integer(self.n_iter_no_change, "n_iter_no_change", 1)
             (X, y, weight), held_out = self._hold_out(X, y, weight, random)
         l2, l2_of_sum = self._penalty(len(classes))
+        l2 = l2 / check.weight_of_rows(weight) if l2_of_sum else l2
+        if l2 > float(np.finfo(X.dtype).max):
+            raise ValueError(f"alpha={self.alpha!r} is {l2:g} here, which does not fit {X.dtype}")
         result = fit_sgd(
             X,
             y,
             classes=classes,
             sample_weight=weight,
             label_smoothing=self.label_smoothing,
-            l2=l2 / check.weight_of_rows(weight) if l2_of_sum else l2,
+            l2=l2,
             standardize=self.standardize,
             batch_size=self.batch_size,
             epochs=epochs,
@@ -284,8 +286,7 @@ class SoftmaxClassifier(Classifier):
         """`alpha` as l2 of two or more vectors of coefficients; whether on the sum of losses."""
         # W = (-w, w) / 2 has half the squares of w = w_1 - w_0
         vectors = 2.0 if n_classes == 2 else 1.0
-        if isinstance(self.alpha, str):
-            check.choice(self.alpha, "alpha", ("auto",))
+        if check.is_auto(self.alpha, "alpha"):
             return vectors, True
         return vectors * check.number(self.alpha, "alpha", 0), False
 

@@ -139,7 +139,8 @@ def weight_by_class(class_weight: Any, targets: Array, classes: Array, weight: A
     if targets.ndim == 2:
         raise ValueError("class_weight needs labels; with soft targets, use sample_weight")
     if isinstance(class_weight, str):
-        check.choice(class_weight, "class_weight", ("balanced",))
+        if class_weight != "balanced":
+            raise ValueError(f"class_weight must be 'balanced' or a dict, got {class_weight!r}")
         sums = np.bincount(targets, weight, len(classes))
         with np.errstate(divide="ignore"):
             return np.where(sums > 0, sums.sum() / (len(classes) * sums), 0.0)

@@ -284,8 +284,7 @@ def even_batches(n_rows: int, at_most: int) -> int:
 
 def penalty(l2: Any, total_weight: float, dtype: np.dtype[Any]) -> float:
     """The factor of the penalty, checked."""
-    if isinstance(l2, str):
-        check.choice(l2, "l2", ("auto",))
+    if check.is_auto(l2, "l2"):
         factor, name = 1 / total_weight, "l2='auto', 1 over the sum of the weights,"
     else:
         factor, name = check.number(l2, "l2", 0), "l2"
@@ -297,8 +296,12 @@ def penalty(l2: Any, total_weight: float, dtype: np.dtype[Any]) -> float:
 def rate_and_schedule(learning_rate: Any, schedule: Any) -> tuple[float | None, str]:
     """(the rate, None where it is to be found; the schedule), both checked."""
     check.choice(schedule, "schedule", ("auto", *SCHEDULES))
-    if isinstance(learning_rate, str):
-        check.choice(learning_rate, "learning_rate", ("auto",))
+    if isinstance(learning_rate, str) and learning_rate in SCHEDULES:
+        raise ValueError(
+            f"learning_rate must be 'auto' or a number: {learning_rate!r} is a schedule, to be "
+            f"given as schedule={learning_rate!r}"
+        )
+    if check.is_auto(learning_rate, "learning_rate"):
         return None, "one_cycle" if schedule == "auto" else schedule
     rate = check.number(learning_rate, "learning_rate", 0)
     return rate, "constant" if schedule == "auto" else schedule
@@ -306,7 +309,7 @@ def rate_and_schedule(learning_rate: Any, schedule: Any) -> tuple[float | None, 
 
 def budget(epochs: Any, n_batches: int, name: str = "epochs") -> int:
     """The number of epochs, checked; "auto" by the steps of one."""
-    if isinstance(epochs, str) and epochs == "auto":
+    if check.is_auto(epochs, name, "an integer"):
         return max(_AUTO_EPOCHS, min(_MOST_AUTO_EPOCHS, ceil_div(_AUTO_STEPS, n_batches)))
     return check.integer(epochs, name, 0, MAX_EPOCHS)
 
