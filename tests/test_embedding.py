@@ -6,7 +6,6 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
-from numba.core.errors import TypingError
 
 from fastsoftmax import kernels, reference
 
@@ -66,13 +65,28 @@ def test_rows_work_in_place_and_in_parallel_code():
     np.testing.assert_allclose(Z, dZ, atol=1e-14)
 
 
-def test_strided_or_integer_rows_are_a_typing_error():
-    out = np.empty(3)
-    with pytest.raises(TypingError, match="C-contiguous row"):
-        kernels.softmax_row(np.zeros(6)[::2], out)
-    with pytest.raises(TypingError, match="C-contiguous row"):
-        kernels.softmax_row(np.zeros(3, np.int64), out)
-    with pytest.raises(TypingError, match="a target is"):
+@numba.njit
+def of_columns(Z, out):
+    for k in range(Z.shape[1]):
+        kernels.softmax_row(Z[:, k], out)
+
+
+def test_strided_or_integer_rows_are_an_error_of_one_line():
+    out, Z = np.empty(3), np.zeros((3, 6))
+    for call, got in (
+        (lambda: of_columns(Z, out), "array(float64, 1d, A)"),
+        (lambda: kernels.softmax_row(Z[0, ::2], out), "array(float64, 1d, A)"),
+        (lambda: kernels.softmax_rows(Z[:, ::2], Z), "array(float64, 1d, A)"),
+        (lambda: kernels.softmax_row(np.zeros(3, np.int64), out), "array(int64, 1d, C)"),
+        (lambda: kernels.softmax_row(Z, out), "array(float64, 2d, C)"),
+    ):
+        with pytest.raises(TypeError) as seen:
+            call()
+        assert str(seen.value) == (
+            "fastsoftmax.kernels work on C-contiguous rows (K,) of float32 or float64, "
+            f"np.ascontiguousarray makes such; got {got}"
+        )
+    with pytest.raises(TypeError, match=r"^a target is .* a row of float64, got array.float32, 1d"):
         kernels.cross_entropy_row(np.zeros(3), np.zeros(3, np.float32))
 
 

@@ -1,7 +1,7 @@
 """Row functions for your own `@njit` code: no allocation, nothing checked, outputs last.
 
-Each takes C-contiguous float32 or float64 arrays (anything else is a typing error when your
-function compiles): a row z (K,), or a block of rows Z (R, K). `out` may be z itself. The numerics
+Each takes C-contiguous float32 or float64 arrays (anything else is a TypeError when your function
+compiles): a row z (K,), or a block of rows Z (R, K). `out` may be z itself. The numerics
 are those of the public functions, docs/math.md, "A stable row".
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 from numba import types
-from numba.core.errors import TypingError
 
 from fastsoftmax.kernels.compile.jit import jit_callable, overload
 from fastsoftmax.kernels.rows import row
@@ -38,7 +37,11 @@ def _as_row(z):  # type: ignore[no-untyped-def]
         and z.layout == "C"
         and z.dtype in (types.float32, types.float64)
     ):
-        raise TypingError(f"a C-contiguous row of float32 or float64 is needed, got {z}")
+        # Numba hands on a TypeError as it is; its own TypingError it wraps in pages
+        raise TypeError(
+            "fastsoftmax.kernels work on C-contiguous rows (K,) of float32 or float64, "
+            f"np.ascontiguousarray makes such; got {z}"
+        )
     return lambda z: ClassPerLane(z, address_of(z), z.size)
 
 
@@ -47,7 +50,7 @@ def _as_targets(target, z):  # type: ignore[no-untyped-def]
     if isinstance(target, types.Integer):
         return lambda target, z: simd.splat_like(simd.lane_numbers(simd.splat(z, 0)), target)
     if not isinstance(target, types.Array) or target.dtype != z.dtype:
-        raise TypingError(f"a target is an integer label or a row of {z.dtype}, got {target}")
+        raise TypeError(f"a target is an integer label or a row of {z.dtype}, got {target}")
     return lambda target, z: as_row(target)
 
 
