@@ -504,12 +504,32 @@ def test_without_scikit_learn_the_error_names_the_extra():
     assert "pip install 'fastsoftmax[sklearn]'" in done.stdout
 
 
-def test_examples_in_the_notes_run_as_written(tmp_path, monkeypatch, capsys):
-    notes = Path(__file__).parents[1] / "docs" / "sklearn.md"
-    monkeypatch.chdir(tmp_path)
-    names = {}
-    for example in re.findall(r"```python\n(.*?)```", notes.read_text("utf-8"), re.DOTALL):
+def run_examples(page):
+    """The names that a page of the docs leaves behind."""
+    text, names = (Path(__file__).parents[1] / "docs" / page).read_text("utf-8"), {}
+    for example in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(example, names)
+    return names
+
+
+def test_examples_for_those_who_come_from_logistic_regression(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = run_examples("from-logistic-regression.md")
+    out = capsys.readouterr().out.splitlines()
+    gap, passes = out[2].split(maxsplit=1)
+    accuracy, apart, (stream, fitted) = float(out[0]), float(out[4]), map(float, out[5].split())
+    assert min(accuracy, stream, fitted) > 0.95
+    assert float(out[1]) < 1e-5
+    assert float(gap) <= 1e-4
+    assert passes == str(names["quick"].n_iter_)
+    assert float(out[3]) == 1
+    assert apart < 0.01
+    assert out[6] == "True"
+
+
+def test_examples_in_the_notes_run_as_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = run_examples("sklearn.md")
     assert capsys.readouterr().out.startswith("[0.9")
     assert (tmp_path / "model.npz").exists()
     assert names["model"].score(names["X"], names["y"]) > 0.95
