@@ -533,6 +533,8 @@ def test_weights_that_lie_transposed_are_told(name, unchanged):
     call(name, unchanged, ValueError, message, W=W, b=b)
     message = "^X has 3 features, 2 were expected: " + turned
     call(name, unchanged, ValueError, message, W=W, b=None)
+    row = r"X must have shape .*, got \(3,\)"
+    call(name, unchanged, ValueError, row + r"; a single sample is a row, as X\[None\]$", X=W[0])
     # biases that fit say that it is X
     call(name, unchanged, ValueError, "^X has 3 features, 2 were expected$", W=W, b=np.zeros(3))
     call(name, unchanged, ValueError, r"^b must have .*, got \(7,\)$", W=W, b=np.zeros(7))

@@ -340,10 +340,10 @@ def archive_writer(**change):
 
 
 BAD_FILES = {
-    "text": (write_text, "is not a fastsoftmax model file"),
-    "empty": (write_nothing, "is not a fastsoftmax model file"),
-    "npy": (write_array, "is not a fastsoftmax model file"),
-    "pickle": (write_pickle, "is not a fastsoftmax model file"),
+    "text": (write_text, "is not a fastsoftmax model file: it is no .npz archive$"),
+    "empty": (write_nothing, "is not a fastsoftmax model file: it is no .npz archive$"),
+    "npy": (write_array, "is not a fastsoftmax model file: it is no .npz archive$"),
+    "pickle": (write_pickle, "is not a fastsoftmax model file: it is no .npz archive$"),
     "foreign": (archive_writer(format=None), "is not a fastsoftmax model file"),
     "other format": (archive_writer(format=np.array("x")), "is not a fastsoftmax model file"),
     "format of objects": (archive_writer(format=np.array(None)), "is not a fastsoftmax model"),

@@ -453,6 +453,10 @@ def test_rules(flowers, scores, rule, C):
     model.fit(*flowers)
     assert model.C_ == C
     np.testing.assert_array_equal(model.scores_, scores)
+    message = rf"refit=False: fit SoftmaxRegression\({C:g}\), or with refit=True"
+    for call in (lambda: model.coef_, lambda: model.predict(flowers[0])):
+        with pytest.raises(NotFittedError, match=message):
+            call()
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,9 @@ class SoftmaxModel:
         not_a_model = f"{os.fspath(path)!r} is not a fastsoftmax model file"
         with open(path, "rb") as file:
             try:
+                if file.read(2) != b"PK":  # NumPy would say how to unpickle it
+                    raise ValueError("it is no .npz archive")
+                file.seek(0)
                 with np.load(file, allow_pickle=False) as archive:
                     arrays = {name: archive[name] for name in archive.files}
                 if not all(isinstance(array, np.ndarray) for array in arrays.values()):

@@ -146,7 +146,8 @@ def rows_of(value: Any) -> Any:
         return value
     X = sparse_rows(value, "X") if is_sparse(value) else real_array(value, "X")
     if X.ndim != 2:
-        raise ValueError(f"X must have shape (n_samples, n_features), got {X.shape}")
+        hint = "; a single sample is a row, as X[None]" if X.ndim == 1 else ""
+        raise ValueError(f"X must have shape (n_samples, n_features), got {X.shape}{hint}")
     return X
 
 

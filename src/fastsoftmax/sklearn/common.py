@@ -59,17 +59,21 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyp
 
     @property
     def coef_(self) -> Array:
-        check_is_fitted(self, "model_")  # an AttributeError too, so that hasattr is False
+        self._raise_unless_fitted()
         if len(self.model_.classes) == 2:
             return functional.softmax_to_binary(self.model_.W, self.model_.b)[0][None]
         return self.model_.W.T
 
     @property
     def intercept_(self) -> Array:
-        check_is_fitted(self, "model_")
+        self._raise_unless_fitted()
         if len(self.model_.classes) == 2:
             return np.atleast_1d(functional.softmax_to_binary(self.model_.W, self.model_.b)[1])
         return self.model_.b
+
+    def _raise_unless_fitted(self) -> None:
+        """Raise NotFittedError, an AttributeError too, where there is no model."""
+        check_is_fitted(self, "model_")
 
     def _become(self, other: Self) -> Self:
         """Take up what a copy has learnt; all of it or, before this line, nothing."""
@@ -78,7 +82,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyp
 
     def _fitted(self, X: Any, function: str) -> Array:
         """A function of logits, of checked samples and the model."""
-        check_is_fitted(self, "model_")
+        self._raise_unless_fitted()
         check.raise_if_masked(X=X)
         X = self._validated(X, reset=False)
         result: Array = getattr(functional, function)(X, self.model_.W, self.model_.b)

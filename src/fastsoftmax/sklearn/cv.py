@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import check_scoring, log_loss, make_scorer
 from sklearn.model_selection import check_cv
-from sklearn.utils.validation import check_is_fitted
 
 from fastsoftmax import validation as check
 from fastsoftmax.sklearn.common import checked_weight, is_verbose, of_classes, weights
@@ -181,10 +180,18 @@ class SoftmaxRegressionCV(Solved):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The score of samples X (N, D), labels y (N,) and weights (N,), by `scoring`."""
-        check_is_fitted(self, "model_")
+        self._raise_unless_fitted()
         if self.scoring is None:
             return float(super().score(X, y, sample_weight))
         return _score(self._scorer(self.classes_), self, X, y, sample_weight)
+
+    def _raise_unless_fitted(self) -> None:
+        if hasattr(self, "C_") and not hasattr(self, "model_"):
+            raise NotFittedError(
+                "there is no model after a fit with refit=False: fit SoftmaxRegression"
+                f"({self.C_:g}), or with refit=True"
+            )
+        super()._raise_unless_fitted()
 
     def _raise_unless_meant(self) -> None:
         super()._raise_unless_meant()
