@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -537,7 +539,22 @@ def test_slow_or_noisy_training_is_no_divergence(noisy, labels, options):
         assert losses[0] > 100
 
 
-# Pictures
+# Pictures, and the notes
+
+
+def test_examples_in_the_notes_run_as_written(capsys):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("sklearn")
+    notes = (Path(__file__).parents[1] / "docs" / "training.md").read_text("utf-8")
+    names = {}
+    for example in re.findall(r"```python\n(.*?)```", notes, re.DOTALL):
+        exec(example, names)
+    shown, score, first, *_ = capsys.readouterr().out.splitlines()
+    assert shown.startswith(
+        "SGDResult(SoftmaxModel(64 features, 10 classes, float64), 100 epochs, "
+    )
+    assert float(score) > 0.9
+    assert re.match(r"0 1\.\d+ 0\.\d+$", first)
 
 
 def test_plot(noisy):
