@@ -35,7 +35,7 @@ _SLAB_RESIDUALS = 2**22
 # The gradient of a bucket's columns takes at most so much, to stay in the second-level cache; a
 # bucket has about a share of the entries, so that frequent columns do not make one task of all.
 _BUCKET_BYTES = 2**18
-_SHARES = 32
+_SHARES = 64
 _SAMPLE = 2**14
 _SHARE_ENTRIES = 2**12
 
@@ -109,7 +109,7 @@ class Columns:
             room = Buckets(
                 self._bounds,
                 np.empty((n_chunks, self.n_buckets + 1), np.int64),
-                np.empty((n_entries, 2), np.int32),
+                np.empty(n_entries, np.int64),
                 np.empty(n_entries, self._X.dtype),
             )
             self._room = room if self._kept is None else None

@@ -10,7 +10,7 @@ Writes: each chunk of rows owns its entries, each bucket its columns.
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,8 +32,8 @@ from fastsoftmax.kernels.vectors.memory import (
 )
 from fastsoftmax.kernels.vectors.simd import address_of
 
-# Where in a pair the column lies.
-COLUMN_BYTES = 4
+# Where in a pair the row and the column lie.
+ROW_AT, COLUMN_AT = (4, 0) if sys.byteorder == "little" else (0, 4)
 
 
 class Buckets(NamedTuple):
@@ -41,7 +41,7 @@ class Buckets(NamedTuple):
 
     bounds: Array  # (B + 1,), groups of columns
     starts: Array  # (C, B + 1), entries
-    pairs: Array  # (entries, 2), int32: the row within the slab, the column
+    pairs: Array  # (entries,), int64: 2**32 times the row within the slab, and the column
     values: Array  # (entries,)
 
 
@@ -76,8 +76,7 @@ def sort_chunk(
             j = bucket_of[d // COLUMN_GROUP]
             place = places[j]
             places[j] = place + 1
-            pairs[place, 0] = r
-            pairs[place, 1] = d
+            pairs[place] = r << 32 | d
             values[place] = load_item(X.values, X.at + e * bytes_each) if counts else 0
 
 
@@ -88,11 +87,12 @@ def order_chunk(c: int, buckets: Buckets) -> None:
     for j in range(buckets.starts.shape[1] - 1):
         begin = buckets.starts[c, j]
         for e in range(begin + 1, buckets.starts[c, j + 1]):
-            place, r, d, x = e, pairs[e, 0], pairs[e, 1], values[e]
-            while place > begin and pairs[place - 1, 0] == r and pairs[place - 1, 1] > d:
-                pairs[place, 1], values[place] = pairs[place - 1, 1], values[place - 1]
-                place -= 1
-            pairs[place, 1], values[place] = d, x
+            if pairs[e] < pairs[e - 1]:
+                place, pair, x = e, pairs[e], values[e]
+                while place > begin and pairs[place - 1] > pair:
+                    pairs[place], values[place] = pairs[place - 1], values[place - 1]
+                    place -= 1
+                pairs[place], values[place] = pair, x
 
 
 @jit_callable
@@ -140,15 +140,19 @@ def add_bucket(j: int, buckets: Buckets, slab: Slab, G: Array, overflows: Array)
     rows_of_G = Strided(address_of(G), n_classes * item_bytes(G))
     for c in range(buckets.starts.shape[0]):
         start, end = buckets.starts[c, j], buckets.starts[c, j + 1]
-        entries = Entries(buckets.values, at, pairs, pairs + COLUMN_BYTES, start, end)
+        entries = Entries(buckets.values, at, pairs + ROW_AT, pairs + COLUMN_AT, start, end)
         add_entries(G, entries, n_classes, slab.R, rows_of_G)
     if slab.is_last:
-        finite = True
+        total = G.dtype.type(0)
         for d in range(first, stop):
             for k in range(n_classes):
-                G[d, k] = slab.scale * G[d, k] + slab.l2 * slab.W[d, k]
-                finite &= math.isfinite(G[d, k])
-        overflows[j] = not finite
+                G[d, k] *= slab.scale
+                total += G[d, k] * 0
+        for d in range(first, stop if slab.l2 != 0 else first):
+            for k in range(n_classes):
+                G[d, k] += slab.l2 * slab.W[d, k]
+                total += G[d, k] * 0
+        overflows[j] = total != 0
 
 
 @jit_callable
@@ -176,8 +180,8 @@ def bucket_moments(
     """The columns of bucket j, for `add_moments`."""
     for c in range(buckets.starts.shape[0]):
         for e in range(buckets.starts[c, j], buckets.starts[c, j + 1]):
-            d, x = buckets.pairs[e, 1], np.float64(buckets.values[e])
-            a = weight[first + buckets.pairs[e, 0]]
+            pair, x = buckets.pairs[e], np.float64(buckets.values[e])
+            d, a = pair & 0xFFFFFFFF, weight[first + (pair >> 32)]
             if about:
                 sums[2, d] += a * (x - sums[1, d]) ** 2
             elif a > 0:

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastsoftmax.kernels.compile.jit import jit, jit_callable, jit_inline
 from fastsoftmax.kernels.compile.parallel import for_each
-from fastsoftmax.kernels.passes.buckets import COLUMN_BYTES, Buckets
+from fastsoftmax.kernels.passes.buckets import COLUMN_AT, ROW_AT, Buckets
 from fastsoftmax.kernels.passes.fused import none_of
 from fastsoftmax.kernels.passes.predict import store_argmax
 from fastsoftmax.kernels.products.block import (
@@ -82,8 +82,8 @@ def logits_of_chunk(c: int, model: Model) -> Array:
     entries = Entries(
         buckets.values,
         address_of(buckets.values),
-        pairs + COLUMN_BYTES,
-        pairs,
+        pairs + COLUMN_AT,
+        pairs + ROW_AT,
         buckets.starts[c, 0],
         buckets.starts[c, buckets.starts.shape[1] - 1],
     )

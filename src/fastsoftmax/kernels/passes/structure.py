@@ -26,17 +26,22 @@ def check_rows(
 ) -> None:
     """Task i's rows, and the first entry of theirs that is out of range, if any."""
     size = ceil_div(n_rows, bad.size)
-    for n in range(min(i * size, n_rows), min((i + 1) * size, n_rows)):
+    first, last = min(i * size, n_rows), min((i + 1) * size, n_rows)
+    outside = fall = False
+    for n in range(first, last):
         before = -1
         for e in range(load_address(indptr, n), load_address(indptr, n + 1)):
             column = load_address(indices, e) if wide else load_int32(indices, e)
-            if column < 0 or column >= n_features:
-                if bad[i] < 0:
-                    bad[i] = e
-                return
-            if column <= before:
-                falls[i] = True
+            # no branches, which nobody could foresee where columns do not rise
+            outside |= (column < 0) | (column >= n_features)
+            fall |= column <= before
             before = column
+    falls[i] = fall
+    if outside:
+        for e in range(load_address(indptr, last) - 1, load_address(indptr, first) - 1, -1):
+            column = load_address(indices, e) if wide else load_int32(indices, e)
+            if column < 0 or column >= n_features:
+                bad[i] = e
 
 
 @jit_callable
