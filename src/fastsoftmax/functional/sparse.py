@@ -13,6 +13,7 @@ from fastsoftmax.csr import CSR
 from fastsoftmax.kernels.passes import sparse
 from fastsoftmax.kernels.passes.buckets import (
     Buckets,
+    Finish,
     add_columns,
     add_moments,
     sort_entries,
@@ -21,6 +22,7 @@ from fastsoftmax.kernels.tiles.sizes import (
     COLUMN_GROUP,
     ROW_BLOCK,
     ceil_div,
+    chunk_rows,
     n_chunks,
     pays_to_share,
 )
@@ -38,6 +40,9 @@ _BUCKET_BYTES = 2**18
 _SHARES = 64
 _SAMPLE = 2**14
 _SHARE_ENTRIES = 2**12
+
+# Entries of a column, in the mean, that are added up one by one.
+_ENTRIES_OF_SUM = 4
 
 
 class Columns:
@@ -60,6 +65,16 @@ class Columns:
         return pays_to_share(n_rows, self._n_classes, self._X.n_entries // max(n_rows, 1))
 
     @property
+    def chunks_together(self) -> int:
+        """Chunks of rows whose share of the gradient is summed up one by one.
+
+        The more entries a column has, the fewer: errors of rounding grow with the terms.
+        """
+        rows = chunk_rows(min(max(self._rows_of_slab(), 1), max(self.n_rows, 1)))
+        in_chunk = max(rows * self._X.n_entries // max(self.n_rows, 1), 1)
+        return ceil_div(_ENTRIES_OF_SUM * max(self.n_features, 1), in_chunk)
+
+    @property
     def n_rows(self) -> int:
         return len(self._X)
 
@@ -73,12 +88,15 @@ class Columns:
 
     def slabs(self) -> Iterator[slice]:
         """The rows, cut so that what is held of them at once is little."""
-        n_rows = len(self._X)
+        rows = self._rows_of_slab()
+        for first in range(0, self.n_rows, max(rows, 1)):
+            yield slice(first, min(first + rows, self.n_rows))
+
+    def _rows_of_slab(self) -> int:
+        n_rows = self.n_rows
         by_entries = _SLAB_ENTRIES * n_rows // max(self._X.n_entries, 1)
         rows = min(by_entries, _SLAB_RESIDUALS // self._n_classes, n_rows)
-        rows = max(rows // ROW_BLOCK, 1) * ROW_BLOCK if rows < n_rows else n_rows
-        for first in range(0, n_rows, max(rows, 1)):
-            yield slice(first, min(first + rows, n_rows))
+        return max(rows // ROW_BLOCK, 1) * ROW_BLOCK if rows < n_rows else n_rows
 
     def of(self, rows: slice) -> Buckets:
         """The entries of a slab, sorted."""
@@ -169,6 +187,7 @@ def evaluate(
     overflows = np.zeros(columns.n_buckets, np.bool_)
     R = np.empty((most, n_classes), dtype)
     t, out = tuple(check.target_rows(targets)), tuple(check.as_rows(R))
+    finish = _finish(W, scale, l2)
     finite = True
     for rows in slabs:
         buckets = columns.of(rows)
@@ -178,8 +197,9 @@ def evaluate(
         finite &= launch(sparse.residuals_of_slab, given, *asked, parallel=parallel)
         ends = rows.start == 0, rows.stop == slabs[-1].stop
         view = R.ctypes.data, R.strides[0]
-        to = overflows, grad_W
-        launch(add_columns, buckets, view, *ends, scale, l2, W, *to, parallel=parallel)
+        together = columns.chunks_together
+        given = buckets, view, together, *ends, finish, overflows, grad_W
+        launch(add_columns, *given, parallel=parallel)
     if not slabs:
         grad_W[:] = l2 * W
     with np.errstate(over="ignore", invalid="ignore"):
@@ -224,16 +244,33 @@ def predict(
     return finite
 
 
-def product(columns: Columns, R: Array) -> Array:
-    """X' R (D, K) of rows R (N, K), contiguous."""
-    n_classes = R.shape[1]
-    G = np.zeros((columns.n_features, n_classes), R.dtype)
+def product(
+    columns: Columns,
+    R: Array,
+    *,
+    centre: Array | None = None,
+    l2: float = 0.0,
+    W: Array | None = None,
+    out: Array | None = None,
+) -> Array:
+    """(X - centre)' R (D, K) of rows R (N, K), contiguous, plus l2 W."""
+    G = np.zeros((columns.n_features, R.shape[1]), R.dtype) if out is None else out
     overflows = np.zeros(columns.n_buckets, np.bool_)
-    for rows in columns.slabs():
+    finish = _finish(G if W is None else W, 1.0, l2)
+    if centre is not None:
+        shift = R.sum(axis=0, dtype=np.float64).astype(R.dtype)
+        finish = finish._replace(centre=centre.astype(R.dtype), shift=shift)
+    slabs = list(columns.slabs())
+    for rows in slabs:
         view = R[rows].ctypes.data, R.strides[0]
-        given = columns.of(rows), view, False, False, 1.0, 0.0, G, overflows, G
+        ends = rows.start == 0, rows.stop == slabs[-1].stop
+        given = columns.of(rows), view, columns.chunks_together, *ends, finish, overflows, G
         launch(add_columns, *given, parallel=columns.pays_to_share)
     return G
+
+
+def _finish(W: Array, scale: float, l2: float) -> Finish:
+    return Finish(scale, np.zeros(0, W.dtype), np.zeros(W.shape[1], W.dtype), l2, W)
 
 
 def logits(columns: Columns, weight: Array, W: Array, b: Array) -> Array:

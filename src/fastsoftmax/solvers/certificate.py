@@ -29,6 +29,10 @@ _HALVINGS = 5
 _LEFT_OVER = 0.01
 
 
+# Sums of squares within these lost nothing to under- or overflow.
+_SAFE = 1e-200
+
+
 class Bound(NamedTuple):
     """What is proved at a point."""
 
@@ -135,11 +139,17 @@ def noise_of_gradient(objective: Objective, point: Point, dtype: Any) -> float:
 
 def _dots(A: Array, B: Array) -> float:
     """The sum of products, row by row."""
-    return float(np.einsum("kd,kd->k", A, B).sum())
+    if A.flags.c_contiguous:
+        return float(np.einsum("kd,kd->k", A, B).sum())
+    return float((A.T * B.T).sum(axis=0).sum())  # as sparse rows have them, by feature
 
 
 def norm(A: Array) -> float:
     """Frobenius's; nothing overflows on the way."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        square = _dots(*[np.atleast_2d(A)] * 2)
+    if _SAFE < square < 1 / _SAFE:
+        return math.sqrt(square)
     largest = float(np.abs(A).max(initial=0))
     if not 0 < largest < math.inf:
         return largest

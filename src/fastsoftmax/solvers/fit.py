@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from fastsoftmax import frames
 from fastsoftmax import validation as check
+from fastsoftmax.csr import CSR
+from fastsoftmax.functional.sparse import Columns
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.solvers.factors import Factors, Shared
 from fastsoftmax.solvers.lbfgs import LBFGS
@@ -66,15 +68,17 @@ def fit(
 
     Parameters
     ----------
-    X : array_like, (N, D)
+    X : array_like or CSR, (N, D)
         Samples in rows. float32 and float64 are read where they lie, in any strides, never
-        copied or changed; other real types are converted once.
+        copied or changed; other real types are converted once. Of SciPy's sparse arrays and
+        matrices CSR is taken, and CSC converted; a copy sorted by columns is kept meanwhile.
     y : array_like, (N,) or (N, K)
         Labels, strings or whole numbers (any that `classes` lists); or soft targets, rows of
         finite weights of at least 0.
     classes, sample_weight, class_weight, label_smoothing, l2, standardize, feature_names
-        As in `fit_sgd`. With ``l2=0`` there may be no optimum, and there is no proof. A class that
-        no target asks for has a probability of 0, but with smoothed labels or without biases.
+        As in `fit_sgd`; ``standardize="auto"`` scales dense features and leaves sparse ones. With
+        ``l2=0`` there may be no optimum, and there is no proof. A class that no target asks for has
+        a probability of 0, but with smoothed labels or without biases.
     fit_intercept : bool
         False keeps the biases at zero; features are then not centred.
     tol : float
@@ -110,9 +114,9 @@ def fit(
 
     Notes
     -----
-    L-BFGS on centred features, its first matrix the inverse of the Gram matrix or of the Hessian:
-    docs/optimum.md. The bound is that of docs/math.md, "A certificate". The same bits come out for
-    any number of threads.
+    L-BFGS on centred features, its first matrix the inverse of the Gram matrix or of the Hessian;
+    for sparse X, Newton's method with conjugate gradients: docs/optimum.md. The bound is that of
+    docs/math.md, "A certificate". The same bits come out for any number of threads.
 
     Examples
     --------
@@ -171,6 +175,7 @@ class Setup:
     intercept: bool
     limits: Limits
     first: tuple[Array, Array]  # W, b to start from
+    entries: Columns | None  # of sparse rows
     shared: Shared = field(default_factory=Shared)
 
     def solve(self, l2: float, last: Solve | None = None, guess: Array | None = None) -> Solve:
@@ -186,9 +191,10 @@ class Setup:
             l2=l2,
             label_smoothing=self.label_smoothing,
             intercept=self.intercept,
+            columns=self.entries,
         )
         steps: LBFGS | NewtonCG
-        if objective.columns is None:
+        if self.entries is None:
             steps = LBFGS(objective, Factors(objective, self.shared))
         else:
             steps = NewtonCG(objective, self.limits.tol)
@@ -250,7 +256,11 @@ def prepare(
         samples, solved = asked_for(samples, len(names))
         W, b = (W, b) if solved.all() else (W[:, solved], b[solved])
     standardize = standardizes(standardize, samples.X)
-    scaling, spread = coordinates(samples, compute_dtype, standardize, intercept)
+    entries = None
+    if isinstance(samples.X, CSR):
+        entries = Columns(samples.X, samples.weight, int(np.count_nonzero(solved)), keep=True)
+    spread = moments(samples.X, samples.weight, entries)
+    scaling = coordinates(samples, spread, compute_dtype, standardize, intercept)
     return Setup(
         samples,
         total_weight,
@@ -265,6 +275,7 @@ def prepare(
         intercept,
         limits,
         (W, b),
+        entries,
     )
 
 
@@ -285,14 +296,17 @@ def asked_for(samples: data.Samples, n_classes: int) -> tuple[data.Samples, Arra
 
 
 def coordinates(
-    samples: data.Samples, dtype: np.dtype[Any], standardize: bool, intercept: bool
-) -> tuple[Scaling, Moments]:
-    """How features are centred and scaled, and their moments.
+    samples: data.Samples,
+    spread: Moments,
+    dtype: np.dtype[Any],
+    standardize: bool,
+    intercept: bool,
+) -> Scaling:
+    """How features are centred and scaled, by their moments.
 
     Without `standardize` they are centred all the same, which moves the biases alone. Without
     biases they are not centred, and constant features are as they are.
     """
-    spread = moments(samples.X, samples.weight)
     if standardize:
         raise_if_out_of_scale(spread, samples.X, samples.weight, dtype)
         scaling = standard_scaling(spread, samples.X.dtype)
@@ -301,4 +315,4 @@ def coordinates(
         scaling = Scaling(centre, np.ones_like(centre))
     if not intercept:
         scaling = Scaling(np.zeros_like(scaling.centre), scaling.units)
-    return scaling, spread
+    return scaling

@@ -66,7 +66,7 @@ class NewtonCG:
         weights, fit = self._located(point)
         step = self._solved(point, weights, fit)
         direction = self._as_parameters(step)
-        slope = float(np.einsum("kd,kd->", direction, point.gradient))
+        slope = float(np.einsum("dk,dk->", direction.T, point.gradient.T))
         if not slope < 0:
             return None
         new = self._search(point, weights, fit, step, direction, slope)

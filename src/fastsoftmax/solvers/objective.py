@@ -60,15 +60,14 @@ class Objective:
         l2: float,
         label_smoothing: float,
         intercept: bool,
+        columns: Columns | None,
     ) -> None:
         self.samples, self.scaling, self.moments = samples, scaling, moments
         self.l2, self.intercept, self.n_classes = l2, intercept, n_classes
         self._rows_read = 0  # twice for a value with its gradient
         self.label_smoothing = label_smoothing
         self._problems: dict[np.dtype[Any], Problem] = {}
-        self.columns: Columns | None = None  # of sparse rows
-        if isinstance(samples.X, CSR):
-            self.columns = Columns(samples.X, samples.weight, n_classes, keep=True)
+        self.columns = columns  # of sparse rows
 
     @property
     def n_passes(self) -> float:
@@ -139,24 +138,27 @@ class Objective:
 
     def penalty(self, parameters: Array) -> float:
         V = parameters[:, : self.n_features]
-        return 0.5 * self.l2 * float(np.einsum("kd,kd->", V, V))
+        if self.columns is not None:
+            V = V.T  # sums run as memory does
+        return 0.5 * self.l2 * float(np.einsum("ij,ij->", V, V))
 
     def at(self, parameters: Array, dtype: Any) -> Point:
         """One pass, computed in `dtype`; not finite where logits or gradient overflow."""
         p = self._problem_at(parameters, dtype)
+        gradient = np.empty(self.shape, order=self.order)
+        V = gradient[:, : self.n_features]
         grad_W, grad_b = np.empty(p.W.shape, p.W.dtype), np.empty(p.b.shape, p.W.dtype)
         loss = evaluate(p, grad_W, grad_b)
         self._rows_read += 2 * len(self.samples.X)
-        gradient = np.empty(self.shape, order=self.order)
-        V = gradient[:, : self.n_features]
         V[:] = grad_W.T
         V -= np.multiply.outer(grad_b.astype(np.float64), self.scaling.centre)
         V *= self.scaling.scale
         if self.intercept:
             gradient[:, -1] = grad_b
-        # residuals of a row sum to zero: else what all classes share, which only the penalty bends,
-        # would gather the errors of float32
-        gradient -= gradient.mean(axis=0)
+        if self.columns is None:
+            # residuals of a row sum to zero: else what all classes share, which only the penalty
+            # bends, would gather the errors of float32
+            gradient -= gradient.mean(axis=0)
         V += self.l2 * parameters[:, : self.n_features]
         return Point(parameters, loss, loss + self.penalty(parameters), gradient)
 

@@ -46,6 +46,7 @@ class _Span:
         assert objective.columns is not None
         self._objective, self._columns = objective, objective.columns
         self._centre, self._scale = objective.scaling
+        self._is_plain = bool((self._scale == 1).all())
         # Biases bend as all weights do together, which the direction of most of it comes near to:
         # in these units they bend like weights along it.
         size = max(min(objective.samples.X.shape), 1)
@@ -56,17 +57,15 @@ class _Span:
 
     def logits(self, V: Array) -> Array:
         """U V (N, K), in V's type."""
-        W = V if (self._scale == 1).all() else V * self._scale.astype(V.dtype)[:, None]
+        W = V if self._is_plain else V * self._scale.astype(V.dtype)[:, None]
         b = -np.einsum("d,dk->k", self._centre.astype(V.dtype), W)
         self._objective.count_halves(1 if V.dtype == np.float64 else 0)
         return sparse.logits(self._columns, self._objective.samples.weight, W, b)
 
     def to_features(self, R: Array) -> Array:
         """U' R (D, K), in R's type."""
-        G = sparse.product(self._columns, R)
-        sums = R.sum(axis=0, dtype=np.float64).astype(R.dtype)
-        G -= np.multiply.outer(self._centre.astype(R.dtype), sums)
-        if not (self._scale == 1).all():
+        G = sparse.product(self._columns, R, centre=self._centre)
+        if not self._is_plain:
             G *= self._scale.astype(R.dtype)[:, None]
         return G
 
@@ -76,8 +75,12 @@ class _Span:
         n = objective.n_features
         objective.count_halves(1)
         gradient = np.empty(objective.shape, order="F")
-        gradient[:, :n] = self.to_features(R).T
-        gradient[:, :n] += objective.l2 * parameters[:, :n]
+        V, G = parameters[:, :n].T, gradient[:, :n].T
+        if self._is_plain:
+            sparse.product(self._columns, R, centre=self._centre, l2=objective.l2, W=V, out=G)
+        else:
+            G[:] = self.to_features(R)
+            G += objective.l2 * V
         if objective.intercept:
             gradient[:, n] = R.sum(axis=0)
         return gradient

@@ -49,12 +49,17 @@ class Moments:
         return Moments(total, self.mean + difference * share, spread)
 
 
-def moments(X: Any, weight: Array) -> Moments:
+def moments(X: Any, weight: Array, columns: Columns | None = None) -> Moments:
     """The moments of the columns of X (N, D), an array or CSR, under weights (N,).
+
+    `columns` are those of sparse X, if they are at hand.
 
     A column that is not finite, or whose variance is beyond float64, is a ValueError.
     """
-    result = _sparse_moments(X, weight) if isinstance(X, CSR) else _dense_moments(X, weight)
+    if isinstance(X, CSR):
+        result = _sparse_moments(columns or Columns(X, weight, 1, keep=True), weight)
+    else:
+        result = _dense_moments(X, weight)
     bad = ~np.isfinite(result.spread)
     if bad.any():
         check.raise_if_non_finite(weight, X=X)
@@ -65,9 +70,9 @@ def moments(X: Any, weight: Array) -> Moments:
     return result
 
 
-def _sparse_moments(X: CSR, weight: Array) -> Moments:
+def _sparse_moments(columns: Columns, weight: Array) -> Moments:
     with np.errstate(over="ignore", invalid="ignore"):
-        mean, spread = sparse.moments(Columns(X, weight, 1, keep=True), weight)
+        mean, spread = sparse.moments(columns, weight)
     return Moments(check.sum_of(weight), mean, spread)
 
 
@@ -125,7 +130,7 @@ class Scaling(NamedTuple):
         """(W, b) of weights and biases for the scaled features, in float64."""
         if not self.centre.size:
             return V.astype(np.float64), c.astype(np.float64)
-        W = self.units[:, None] * V
+        W = V.astype(np.float64) if (self.scale == 1).all() else self.units[:, None] * V
         return W, c - np.einsum("d,dk->k", self.centre, W)
 
     def to_scaled(self, W: Array, b: Array) -> tuple[Array, Array]:

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from fastsoftmax import frames, functional
 from fastsoftmax import validation as check
-from fastsoftmax.csr import CSR
 from fastsoftmax.functional.predictions import weighted_predict
 from fastsoftmax.model import SoftmaxModel, class_array, raise_unless_alike
 
@@ -57,8 +56,6 @@ def samples(
         raise ValueError(f"X must have at least one row, got shape {X.shape}")
     dtype = check.compute_dtype(X) if dtype is None else check.compute_type(dtype, "dtype")
     X = check.convertible(X, dtype)
-    if isinstance(X, CSR):
-        X = X.canonical()
     targets, classes = encode(y, len(X), classes, dtype)
     weight = check.sample_weight(sample_weight, len(X))
     total = check.weight_of_rows(weight)

@@ -26,11 +26,19 @@ from fastsoftmax.kernels.vectors.memory import (
     SparseRows,
     Strided,
     item_bytes,
+    keep_alive,
     load_column,
     load_item,
     row_start,
 )
-from fastsoftmax.kernels.vectors.simd import address_of
+from fastsoftmax.kernels.vectors.simd import (
+    address_of,
+    load_first,
+    reduce_add,
+    splat,
+    store_first,
+)
+from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 
 # Where in a pair the row and the column lie.
 ROW_AT, COLUMN_AT = (4, 0) if sys.byteorder == "little" else (0, 4)
@@ -115,44 +123,104 @@ def sort_entries(
         for_each(run, n_chunks(n_rows), order_chunk, (buckets,))
 
 
-class Slab(NamedTuple):
-    """A slab's residuals, and how the gradient begins and ends with it."""
+class Finish(NamedTuple):
+    """What the gradient becomes after the last slab: scale * (G - centre shift') + l2 W."""
 
-    R: Strided  # (rows, K)
-    is_first: bool  # the gradient is zero before it
-    is_last: bool  # and scale * gradient + l2 W after it
     scale: float
+    centre: Array  # (D,), or (0,) for none, in G's type
+    shift: Array  # (K,), likewise
     l2: float
     W: Array  # (D, K)
 
 
-@jit_borrowing
-def add_bucket(j: int, buckets: Buckets, slab: Slab, G: Array, overflows: Array) -> None:
-    """The columns of bucket j: G (D, K) += X' R."""
+@jit
+def add_bucket(
+    j: int,
+    buckets: Buckets,
+    R: Strided,
+    together: int,
+    is_first: bool,
+    is_last: bool,
+    finish: Finish,
+    G: Array,
+    overflows: Array,
+) -> None:
+    """The columns of bucket j: G (D, K) += X' R, so many chunks summed up together."""
     n_features, n_classes = G.shape
     first = min(buckets.bounds[j] * COLUMN_GROUP, n_features)
     stop = min(buckets.bounds[j + 1] * COLUMN_GROUP, n_features)
-    if slab.is_first:
-        for d in range(first, stop):
-            for k in range(n_classes):
-                G[d, k] = 0
+    size, stride = (stop - first) * n_classes * item_bytes(G), n_classes * item_bytes(G)
+    mine = address_of(G) + first * stride
+    if is_first:
+        clear(G, mine, size)
+    n_chunks = buckets.starts.shape[0]
+    sums = np.empty((stop - first if together < n_chunks else 0, n_classes), G.dtype)
+    to = mine if together >= n_chunks else address_of(sums)
+    for c in range(0, n_chunks, together):
+        if together < n_chunks:
+            clear(G, to, size)
+        add_chunks(
+            j, c, min(c + together, n_chunks), buckets, R, Strided(to - first * stride, stride), G
+        )
+        if together < n_chunks:
+            add(G, to, mine, size)
+    keep_alive(sums)
+    if is_last:
+        overflows[j] = not finished(first, stop, finish, G)
+
+
+@jit_borrowing
+def add_chunks(
+    j: int, first: int, stop: int, buckets: Buckets, R: Strided, G: Strided, item: Array
+) -> None:
+    """G += X' R for the columns of bucket j and the rows of some chunks."""
     at, pairs = address_of(buckets.values), address_of(buckets.pairs)
-    rows_of_G = Strided(address_of(G), n_classes * item_bytes(G))
-    for c in range(buckets.starts.shape[0]):
+    for c in range(first, stop):
         start, end = buckets.starts[c, j], buckets.starts[c, j + 1]
         entries = Entries(buckets.values, at, pairs + ROW_AT, pairs + COLUMN_AT, start, end)
-        add_entries(G, entries, n_classes, slab.R, rows_of_G)
-    if slab.is_last:
-        total = G.dtype.type(0)
-        for d in range(first, stop):
-            for k in range(n_classes):
-                G[d, k] *= slab.scale
-                total += G[d, k] * 0
-        for d in range(first, stop if slab.l2 != 0 else first):
-            for k in range(n_classes):
-                G[d, k] += slab.l2 * slab.W[d, k]
-                total += G[d, k] * 0
-        overflows[j] = total != 0
+        add_entries(item, entries, item.shape[1], R, G)
+
+
+@jit_borrowing
+def clear(item: Array, a: int, size: int) -> None:
+    """a = 0, for `size` bytes."""
+    zero = splat(item, 0)
+    for at in range(0, size, VECTOR_BYTES):
+        store_first(zero, a + at, (size - at) // item_bytes(item))
+
+
+@jit_borrowing
+def add(item: Array, a: int, b: int, size: int) -> None:
+    """b += a, likewise."""
+    zero = item.dtype.type(0)
+    for at in range(0, size, VECTOR_BYTES):
+        count = (size - at) // item_bytes(item)
+        total = load_first(item, a + at, count, zero) + load_first(item, b + at, count, zero)
+        store_first(total, b + at, count)
+
+
+@jit_borrowing
+def finished(first: int, stop: int, finish: Finish, G: Array) -> bool:
+    """Finish rows first to stop of G; whether they are finite."""
+    n_classes, size = G.shape[1], item_bytes(G)
+    lanes, scale, l2 = VECTOR_BYTES // size, G.dtype.type(finish.scale), G.dtype.type(finish.l2)
+    for d in range(first, stop if finish.centre.size else first):
+        centre, row = finish.centre[d], address_of(G) + d * n_classes * size
+        for k in range(0, n_classes, lanes):
+            count = n_classes - k
+            shift = load_first(G, address_of(finish.shift) + k * size, count, G.dtype.type(0))
+            g = load_first(G, row + k * size, count, G.dtype.type(0))
+            store_first(g - shift * centre, row + k * size, count)
+    total = splat(G, 0)
+    start, end = first * n_classes * size, stop * n_classes * size
+    for at in range(start, end, VECTOR_BYTES):
+        count = (end - at) // size
+        g = load_first(G, address_of(G) + at, count, G.dtype.type(0)) * scale
+        if l2 != 0:
+            g += load_first(G, address_of(finish.W) + at, count, G.dtype.type(0)) * l2
+        store_first(g, address_of(G) + at, count)
+        total += g * 0
+    return reduce_add(total) == 0
 
 
 @jit_callable
@@ -160,17 +228,17 @@ def add_columns(
     run: int,
     buckets: Buckets,
     R: Any,  # of `Strided`
-    is_first: bool,
+    together: int,  # chunks whose entries are added up one by one; then their sums are
+    is_first: bool,  # G is zero before this slab
     is_last: bool,
-    scale: float,
-    l2: float,
-    W: Array,
+    finish: Finish,
     overflows: Array,  # (B,)
     G: Array,  # (D, K)
 ) -> None:
     """G += X' R for a slab of rows; `overflows` says of which buckets it is not finite."""
-    slab = Slab(Strided(R[0], R[1]), is_first, is_last, scale, l2, W)
-    for_each(run, overflows.size, add_bucket, (buckets, slab, G, overflows))
+    residuals = Strided(R[0], R[1])
+    tasks = (buckets, residuals, together, is_first, is_last, finish, G, overflows)
+    for_each(run, overflows.size, add_bucket, tasks)
 
 
 @jit
@@ -179,14 +247,20 @@ def bucket_moments(
 ) -> None:
     """The columns of bucket j, for `add_moments`."""
     for c in range(buckets.starts.shape[0]):
-        for e in range(buckets.starts[c, j], buckets.starts[c, j + 1]):
-            pair, x = buckets.pairs[e], np.float64(buckets.values[e])
+        last = buckets.starts[c, j + 1] - 1
+        x = 0.0
+        for e in range(buckets.starts[c, j], last + 1):
+            pair = buckets.pairs[e]
+            x += buckets.values[e]
+            if e < last and buckets.pairs[e + 1] == pair:
+                continue  # what is there twice adds up
             d, a = pair & 0xFFFFFFFF, weight[first + (pair >> 32)]
             if about:
                 sums[2, d] += a * (x - sums[1, d]) ** 2
             elif a > 0:
                 sums[0, d] += a
                 sums[1, d] += a * x
+            x = 0.0
 
 
 @jit_callable
