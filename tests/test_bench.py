@@ -330,10 +330,10 @@ def test_the_way_to_the_optimum_is_told_and_written(monkeypatch, tmp_path):
     assert f"sklearn {result['provenance']['versions']['sklearn']}" in text
 
 
-def refused(*arguments):
+def refused(*arguments, code=2):
     """The one line that the command ends with."""
     result = run(*arguments)
-    assert result.exit_code == 2, result.output
+    assert result.exit_code == code, result.output
     assert "Traceback" not in result.stderr
     line = result.stderr.strip().splitlines()[-1]
     assert line.startswith("fastsoftmax: ")
@@ -397,7 +397,8 @@ def test_a_machine_of_one_cpu_needs_no_option(monkeypatch):
 
 
 def test_a_shape_beyond_memory_is_one_line():
-    line = refused("--shape", "1000000000000x1000x2", "--dtype", "float64", "--peer", "numpy")
+    shape = "--shape", "1000000000000x1000x2", "--dtype", "float64", "--peer", "numpy"
+    line = refused(*shape, code=1)
     assert line.startswith("fastsoftmax: fastsoftmax: Unable to allocate")
 
 
@@ -412,7 +413,7 @@ def test_a_peer_that_is_killed_is_one_line(monkeypatch):
         return ask(worker, *request)
 
     monkeypatch.setattr(processes.Worker, "ask", ask_the_dead)
-    assert "the process of fastsoftmax ended early" in refused("--shape", "10x10x2")
+    assert "the process of fastsoftmax ended early" in refused("--shape", "10x10x2", code=1)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a signal is sent as POSIX does")

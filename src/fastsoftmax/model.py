@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,18 +155,7 @@ class SoftmaxModel:
         OSError
             If it cannot be written.
         """
-        path = Path(path)
-        arrays: dict[str, Any] = {
-            "format": np.array(FORMAT),
-            "format_version": np.array(FORMAT_VERSION),
-            "W": self.W,
-            "b": self.b,
-            "classes": self.classes,
-        }
-        if self.feature_names is not None:
-            arrays["feature_names"] = np.array(self.feature_names, dtype=np.str_)
-        with atomic_write(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **arrays)
+        write_model(path, self, {})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SoftmaxModel:
@@ -178,38 +168,62 @@ class SoftmaxModel:
         ValueError
             If it is not a model file, is damaged, or comes from a later format version.
         """
-        not_a_model = f"{os.fspath(path)!r} is not a fastsoftmax model file"
-        with open(path, "rb") as file:
-            try:
-                if file.read(2) != b"PK":  # NumPy would say how to unpickle it
-                    raise ValueError("it is no .npz archive")
-                file.seek(0)
-                with np.load(file, allow_pickle=False) as archive:
-                    arrays = {name: archive[name] for name in archive.files}
-                if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-                    raise ValueError("a member is no array")  # NumPy gives its bytes
-            except Exception as error:  # a damaged archive fails in many ways
-                raise ValueError(f"{not_a_model}: {error}") from None
-        if str(arrays.get("format")) != FORMAT:
-            raise ValueError(not_a_model)
-        version = arrays.get("format_version")
-        if version is None or version.shape != () or version.dtype.kind not in "iu":
-            raise ValueError(f"{not_a_model}: it has no format version")
-        if not 1 <= version <= FORMAT_VERSION:
-            raise ValueError(
-                f"{os.fspath(path)!r} has format version {version}; this fastsoftmax reads "
-                f"1 to {FORMAT_VERSION}"
-            )
-        missing = {"W", "b", "classes"} - arrays.keys()
-        if missing:
-            raise ValueError(f"{not_a_model}: it lacks {', '.join(sorted(missing))}")
-        names = arrays.get("feature_names")
+        return read_model(path, cls)[0]
+
+
+def write_model(
+    path: str | os.PathLike[str], model: SoftmaxModel, others: Mapping[str, Array]
+) -> None:
+    """`SoftmaxModel.save`, with other arrays beside those of the model."""
+    arrays: dict[str, Any] = {
+        "format": np.array(FORMAT),
+        "format_version": np.array(FORMAT_VERSION),
+        "W": model.W,
+        "b": model.b,
+        "classes": model.classes,
+        **others,
+    }
+    if model.feature_names is not None:
+        arrays["feature_names"] = np.array(model.feature_names, dtype=np.str_)
+    with atomic_write(Path(path)) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def read_model(
+    path: str | os.PathLike[str], kind: type[SoftmaxModel] = SoftmaxModel
+) -> tuple[SoftmaxModel, dict[str, Array]]:
+    """`SoftmaxModel.load`, and the arrays in the file that are none of the model's."""
+    not_a_model = f"{os.fspath(path)!r} is not a fastsoftmax model file"
+    with open(path, "rb") as file:
         try:
-            return cls(
-                arrays["W"], arrays["b"], arrays["classes"], None if names is None else tuple(names)
-            )
-        except (TypeError, ValueError) as error:
+            if file.read(2) != b"PK":  # NumPy would say how to unpickle it
+                raise ValueError("it is no .npz archive")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+                raise ValueError("a member is no array")  # NumPy gives its bytes
+        except Exception as error:  # a damaged archive fails in many ways
             raise ValueError(f"{not_a_model}: {error}") from None
+    if str(arrays.get("format")) != FORMAT:
+        raise ValueError(not_a_model)
+    version = arrays.get("format_version")
+    if version is None or version.shape != () or version.dtype.kind not in "iu":
+        raise ValueError(f"{not_a_model}: it has no format version")
+    if not 1 <= version <= FORMAT_VERSION:
+        raise ValueError(
+            f"{os.fspath(path)!r} has format version {version}; this fastsoftmax reads "
+            f"1 to {FORMAT_VERSION}"
+        )
+    missing = {"W", "b", "classes"} - arrays.keys()
+    if missing:
+        raise ValueError(f"{not_a_model}: it lacks {', '.join(sorted(missing))}")
+    names = arrays.pop("feature_names", None)
+    W, b, classes = (arrays.pop(name) for name in ("W", "b", "classes"))
+    try:
+        return kind(W, b, classes, None if names is None else tuple(names)), arrays
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{not_a_model}: {error}") from None
 
 
 def class_array(value: Any, name: str) -> Array:

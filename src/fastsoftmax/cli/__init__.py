@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-_EXTRA = {"click", "polars", "rich", "sklearn", "typer"}
+from fastsoftmax.cli.errors import EXTRA
 
 
 def main() -> None:
@@ -12,7 +12,7 @@ def main() -> None:
     try:
         from fastsoftmax.cli.app import app
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
+        if (error.name or "").partition(".")[0] not in EXTRA:
             raise
         sys.exit(f"fastsoftmax: {error.name} is missing; pip install 'fastsoftmax[cli]'")
     app()

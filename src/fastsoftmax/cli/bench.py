@@ -7,12 +7,9 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import numba
 import typer
-from rich.console import Console
 
-from fastsoftmax.bench import measure, optimum, report
-from fastsoftmax.bench.problems import names
+from fastsoftmax.cli.errors import UsageError
 
 
 def command(
@@ -75,26 +72,30 @@ def command(
     Each side runs in a process of its own with the same data and threads, taking turns; the
     machine's limits are measured beside them.
     """
+    from rich.console import Console
+
+    from fastsoftmax.bench import measure, optimum
+
     if small and (shapes or batch is not None):
-        raise ValueError("--small has sizes of its own: leave out --shape and --batch")
+        raise UsageError("--small has sizes of its own: leave out --shape and --batch")
     if to_optimum and (shapes or dtypes or small or batch is not None):
-        raise ValueError(
+        raise UsageError(
             "--optimum has problems of its own: leave out --shape, --dtype, --small and --batch"
         )
     if not to_optimum and (problems or rows is not None):
-        raise ValueError("--problem and --rows need --optimum")
+        raise UsageError("--problem and --rows need --optimum")
     if seconds <= 0:
-        raise ValueError(f"--seconds must be above 0, got {seconds:g}")
+        raise UsageError(f"--seconds must be above 0, got {seconds:g}")
     if output is not None and not small and importlib.util.find_spec("matplotlib") is None:
         raise ImportError("the picture needs matplotlib; pip install 'fastsoftmax[bench]'")
     if not set(dtypes or ()) <= {"float32", "float64"}:
-        raise ValueError(f"--dtype must be float32 or float64, got {dtypes}")
+        raise UsageError(f"--dtype must be float32 or float64, got {dtypes}")
     threads = _threads(threads)
     rounds = (3 if to_optimum else 7) if rounds is None else rounds
     if rounds < 1:
-        raise ValueError(f"--rounds must be at least 1, got {rounds}")
+        raise UsageError(f"--rounds must be at least 1, got {rounds}")
     if output is not None and output.exists() and not output.is_dir():
-        raise ValueError(f"{output} is no folder; --output must name one")
+        raise UsageError(f"{output} is no folder; --output must name one")
     status = Console(stderr=True)
     options: dict[str, Any] = {
         "threads": threads,
@@ -129,6 +130,8 @@ def command(
 
 def _tell(result: dict[str, Any], output: Path | None) -> None:
     """Print the table, and write what there is."""
+    from fastsoftmax.bench import report
+
     table = report.markdown(result)
     print(table)
     if output is not None:
@@ -141,37 +144,45 @@ def _tell(result: dict[str, Any], output: Path | None) -> None:
 
 def _threads(threads: int | None) -> int:
     """What was asked for, if there are so many."""
+    import numba
+
     limit: int = numba.config.NUMBA_NUM_THREADS
     if threads is None:
         return min(2, limit)
     if not 1 <= threads <= limit:
-        raise ValueError(f"--threads must be from 1 to {limit} (NUMBA_NUM_THREADS), got {threads}")
+        raise UsageError(f"--threads must be from 1 to {limit} (NUMBA_NUM_THREADS), got {threads}")
     return threads
 
 
 def _sides(peers: list[str] | None, installed: list[str]) -> list[str]:
     """This library's, and the others asked for."""
+    from fastsoftmax.bench import measure
+
     unknown = set(peers or ()) - set(installed)
     if unknown:
-        raise ValueError(f"--peer: {', '.join(sorted(unknown))} is unknown or not installed")
+        raise UsageError(f"--peer: {', '.join(sorted(unknown))} is unknown or not installed")
     ours = [side for side in installed if measure.module_of(side) == "fastsoftmax"]
     return [side for side in installed if peers is None or side in peers or side in ours]
 
 
 def _solvers(peers: list[str] | None) -> list[str]:
     """Of those installed; some only where they are asked for."""
+    from fastsoftmax.bench import optimum
+
     installed = optimum.solver_sides()
     return _sides(peers, optimum.usual(installed) if peers is None else installed)
 
 
 def _problems(asked: list[str] | None, folder: Path | None) -> list[str]:
     """Those asked for, if they are there."""
+    from fastsoftmax.bench.problems import names
+
     if folder is not None and not folder.is_dir():
-        raise ValueError(f"--data must name a folder, got {folder}")
+        raise UsageError(f"--data must name a folder, got {folder}")
     there = names(folder)
     for name in asked or ():
         if name not in there:
-            raise ValueError(f"--problem must be one of {', '.join(there)}, got {name!r}")
+            raise UsageError(f"--problem must be one of {', '.join(there)}, got {name!r}")
     return there if asked is None else asked
 
 
@@ -179,7 +190,7 @@ def _shape(text: str) -> tuple[int, int, int]:
     try:
         N, D, K = (int(part) for part in text.split("x"))
     except ValueError:
-        raise ValueError(f"--shape must be NxDxK, e.g. 60000x784x10, got {text!r}") from None
+        raise UsageError(f"--shape must be NxDxK, e.g. 60000x784x10, got {text!r}") from None
     if min(N, D, K) < 1:
-        raise ValueError(f"--shape must have positive sizes, got {text!r}")
+        raise UsageError(f"--shape must have positive sizes, got {text!r}")
     return N, D, K

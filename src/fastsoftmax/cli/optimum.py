@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.table import Table
 
-from fastsoftmax.cli.output import console
+from fastsoftmax.cli.output import show
 from fastsoftmax.solvers import FitResult
 from fastsoftmax.solvers.folds import CrossValidation, cross_validate, stratified_folds
 
@@ -18,19 +18,14 @@ Array = npt.NDArray[Any]
 _FACTORS = np.logspace(4, -4, 13)  # of the default penalty, 1 / rows
 
 
-def refuse_options(optimum: bool, sgd: dict[str, Any], exact: dict[str, Any]) -> None:
-    """Options of the other way of training are an error; those not given are None."""
-    for name, value in (sgd if optimum else exact).items():
-        if value is not None:
-            why = "is an option of SGD: leave it out with" if optimum else "needs"
-            raise ValueError(f"{name} {why} --optimum")
-
-
-def choose_penalty(X: Array, y: Array, n_folds: int, seed: int, **options: Any) -> float:
-    """The penalty with the lowest mean loss on held-out rows; prints the table of all."""
+def choose_penalty(
+    X: Array, y: Array, n_folds: int, seed: int, quiet: bool, **options: Any
+) -> float:
+    """The penalty with the lowest mean loss on held-out rows; unless quiet, prints all."""
     folds = stratified_folds(y, n_folds, seed)
     found = cross_validate(X, y, folds, l2s=_FACTORS / len(y), **options)
-    _print_penalties(found)
+    if not quiet:
+        _print_penalties(found)
     return found.l2s[found.best]
 
 
@@ -45,7 +40,7 @@ def _print_penalties(found: CrossValidation) -> None:
         numbers = f"{l2:.3g}", f"{mean:.4f}", f"{error:.4f}", f"{accuracy:.4f}"
         chosen = "chosen, at an end" if i in ends else "chosen"
         table.add_row(*numbers, chosen if i == found.best else "")
-    console.print(table, highlight=False)
+    show(table)
 
 
 def optimum_facts(result: FitResult, seconds: float) -> list[tuple[str, str]]:

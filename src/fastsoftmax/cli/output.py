@@ -7,34 +7,65 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+
+from fastsoftmax.cli.errors import EXTRA, UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 
-class _Console(Console):
+@cache
+def _console() -> Any:
     """Standard output; that its reader went away is an error like others."""
+    from rich.console import Console
 
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
+    class OfErrors(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return OfErrors(highlight=False)
 
 
-console = _Console()
+def show(what: Any) -> None:
+    """Print a line, or a table of rich's."""
+    if isinstance(what, str):
+        _console().print(what, soft_wrap=True, markup=False)
+    else:
+        _console().print(what)
+
+
+def note(text: str) -> None:
+    """Tell a person what is no part of the output."""
+    print(f"fastsoftmax: {text}", file=sys.stderr)
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """What goes wrong ends the program with one line: exit code 2, or 130 for Ctrl-C."""
+    """What goes wrong ends the program with one line and an exit code.
+
+    It is 1 where the work failed, 2 where the command was wrong, 130 for Ctrl-C.
+    """
     try:
         yield
         print(end="", flush=True)  # what standard output does not take is an error too
-    except (ValueError, TypeError, OSError, FloatingPointError, ImportError, MemoryError) as error:
-        text = "whoever read the output closed it" if _is_broken_pipe(error) else str(error)
-        raise ended(" ".join(text.split()) or type(error).__name__, 2) from None
+    except (ValueError, TypeError, OSError, ArithmeticError, ImportError, MemoryError) as error:
+        code = WRONG_USAGE if isinstance(error, UsageError) else FAILED
+        if _is_broken_pipe(error):
+            text = "whoever read the output closed it"
+        elif isinstance(error, ModuleNotFoundError) and error.name in EXTRA:
+            text = f"{error.name} is missing; pip install 'fastsoftmax[cli]'"
+        else:
+            text = str(error)
+        raise ended(" ".join(text.split()) or type(error).__name__, code) from None
     except KeyboardInterrupt:
-        raise ended("interrupted", 130) from None
+        raise ended("interrupted", INTERRUPTED) from None
 
 
 def _is_broken_pipe(error: BaseException) -> bool:
@@ -47,19 +78,19 @@ def ended(line: str, code: int) -> typer.Exit:
         print(end="", flush=True)
     except OSError:  # Python would complain at its end of what it cannot write
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    print(f"fastsoftmax: {line}", file=sys.stderr)
+    note(line)
     return typer.Exit(code)
 
 
-def check_writable(output: Path | None) -> None:
+def check_writable(output: Path | None, option: str = "--output") -> None:
     """Say before the work that the result could not be written after it."""
     if output is None:
         return
     if output.is_dir():
-        raise ValueError(f"{output} is a folder; --output must name a file")
+        raise UsageError(f"{output} is a folder; {option} must name a file")
     folder = Path(os.path.realpath(output)).parent  # where a link leads to
     if not folder.is_dir():
-        raise ValueError(f"--output: there is no folder {folder}")
+        raise UsageError(f"{option}: there is no folder {folder}")
 
 
 def check_plot(plot: Path | None) -> None:
@@ -68,13 +99,15 @@ def check_plot(plot: Path | None) -> None:
         return
     if importlib.util.find_spec("matplotlib") is None:
         raise ImportError("--plot needs matplotlib: pip install 'fastsoftmax[plot]'")
-    if plot.suffix not in (".png", ".svg", ".pdf"):
-        raise ValueError(f"--plot must end in .png, .svg or .pdf, got {plot}")
-    check_writable(plot)
+    if plot.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise UsageError(f"--plot must end in .png, .svg or .pdf, got {plot}")
+    check_writable(plot, "--plot")
 
 
 def facts_table() -> Table:
     """Two columns; those of several tables are in line."""
+    from rich.table import Table
+
     table = Table(show_header=False, box=None)
     table.add_column(min_width=len("training speed"))
     table.add_column()

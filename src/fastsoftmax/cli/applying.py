@@ -1,0 +1,105 @@
+"""A saved model and a file of rows: the file's X as the model needs it, and its labels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax.cli.errors import DataError, UsageError, listed
+from fastsoftmax.cli.model_file import Saved
+from fastsoftmax.cli.tables.labels import label_column, read_labels
+from fastsoftmax.cli.tables.matrix import Matrix
+from fastsoftmax.cli.tables.recipe import Features
+from fastsoftmax.cli.tables.table import Table
+from fastsoftmax.model import SoftmaxModel, class_array
+
+Array = npt.NDArray[Any]
+
+
+def features(saved: Saved, source: Table | Matrix, missing: str | None) -> Features:
+    """X of all rows that can be used."""
+    if isinstance(source, Matrix):
+        return _of_matrix(saved.model, source, source.features())
+    return _of_table(saved, source, source.columns, missing)
+
+
+def labelled(
+    saved: Saved, source: Table | Matrix, label: str | None, missing: str | None
+) -> tuple[Any, Array, list[str]]:
+    """(X, the index of each row's class, notes)."""
+    model, classes = saved.model, saved.model.classes
+    spelt = classes.dtype.kind == "U"
+    if isinstance(source, Matrix):
+        X, y = source.split(label, as_spelt=spelt)
+        found, rows = _of_matrix(model, source, X), None
+        X, y = found.X, class_array(y, "the labels")
+    else:
+        trained_on = None if saved.recipe is None else saved.recipe.label
+        name = label_column(source, label, trained_on)
+        if saved.recipe is not None and name in saved.recipe.names:
+            raise UsageError(f"--label: the model was trained on {name!r}, which is no label")
+        others = [column for column in source.columns if column != name]
+        found = _of_table(saved, source, others, missing)
+        drop = missing == "drop" or (missing is None and _missing(saved) == "drop")
+        y, rows = read_labels(source, name, found.rows, as_spelt=spelt, drop=drop)
+        X = found.X
+        if rows is not found.rows and rows is not None:  # some rows had no label
+            X = X[rows if found.rows is None else rows[found.rows]]
+    if not len(y):
+        raise DataError(f"{source.name} has no rows")
+    alike = (y.dtype.kind == "U") == spelt
+    unknown = np.flatnonzero(~np.isin(y, classes)) if alike else np.zeros(1, int)
+    if unknown.size:
+        n = int(unknown[0])
+        row = n if rows is None else int(np.flatnonzero(rows)[n])
+        place = f"row {row + 1}" if isinstance(source, Table) else f"row {row} (counted from 0)"
+        raise DataError(
+            f"{source.name}: the label {y[n].item()!r} in {place} is not one of the model's "
+            f"classes: {listed(classes.tolist())}"
+        )
+    return X, model.label_indices(y), found.notes
+
+
+def _of_table(saved: Saved, table: Table, columns: list[str], missing: str | None) -> Features:
+    """By the recipe; a model without names takes the columns in their order."""
+    recipe = saved.recipe_for(columns)
+    n_features = len(saved.model.W)
+    if len(recipe.feature_names) != n_features:
+        raise DataError(
+            f"{table.name} has {len(recipe.feature_names)} columns; the model needs {n_features}, "
+            "and they cannot be matched by name"
+        )
+    if missing is not None:
+        recipe = replace(recipe, missing=missing)
+    found = recipe.apply(table, saved.model.W.dtype)
+    if found.rows is not None:
+        left_out = int((~found.rows).sum())
+        found.notes.append(f"{left_out} rows with missing values are left out")
+    return found
+
+
+def _of_matrix(model: SoftmaxModel, matrix: Matrix, X: Any) -> Features:
+    """All columns; of a sparse matrix, whose width is that of its last entry, those trained on."""
+    n_features = len(model.W)
+    width = X.shape[1]
+    if not isinstance(X, np.ndarray) and width != n_features:
+        notes = []
+        if width > n_features:
+            notes = [f"{width - n_features} columns that training did not have are ignored"]
+            X = X[:, :n_features]
+        else:
+            X.resize((X.shape[0], n_features))
+        return Features(X, None, notes)
+    if width != n_features:
+        raise DataError(
+            f"{matrix.name} has {width} columns; the model needs {n_features}, "
+            "and they cannot be matched by name"
+        )
+    return Features(X, None)
+
+
+def _missing(saved: Saved) -> str:
+    return "refuse" if saved.recipe is None else saved.recipe.missing

@@ -1,0 +1,218 @@
+"""What the columns of a table can be used as, found from their types and cells before training.
+
+Numbers, true and false are numbers; texts are categories, if few of them differ; lists of numbers,
+equally many in each row, are vectors. All else is refused by name, with a hint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from fastsoftmax.cli.errors import DataError, listed
+from fastsoftmax.cli.tables.columns import (
+    Category,
+    Number,
+    Place,
+    Vector,
+    lists_of,
+    shown,
+    split_numbers,
+    texts_of,
+)
+from fastsoftmax.cli.tables.table import Table
+
+Array = npt.NDArray[Any]
+
+# A column of texts with more different ones than this, or with more than half of its rows
+# different where they are more than the second, holds names or sentences, no categories.
+_MOST_VALUES = 1000
+_FEW_VALUES = 20
+
+# Beyond so many standard deviations from zero, what float32 rounds off a number is more than 1e-4
+# of the column's standard deviation.
+_FAR = 1000.0
+_LARGE, _SMALL = 1e30, 1e-30
+
+_DATE = r"^(\d{4}-\d\d?-\d\d?|\d\d?[./]\d\d?[./]\d{2,4})([T ].*)?$"
+
+
+@dataclass
+class Moments:
+    """Mean and variance of numbers that come in parts; NaN is none. Of one column or several."""
+
+    count: Any = 0
+    mean: Any = 0.0
+    squares: Any = 0.0  # the sum of squared differences from the mean
+
+    def add(self, values: Array) -> None:
+        """`values` (N,) or (N, columns)."""
+        count = len(values)
+        mean = values.mean(axis=0)
+        if np.isnan(mean).any():
+            known = ~np.isnan(values)
+            count = known.sum(axis=0)
+            mean = np.where(known, values, 0).sum(axis=0) / np.maximum(count, 1)
+            values = np.where(known, values, mean)
+        squares = ((values - mean) ** 2).sum(axis=0)
+        total = np.maximum(self.count + count, 1)
+        apart = mean - self.mean
+        self.squares = self.squares + squares + apart**2 * (self.count * count / total)
+        self.mean = self.mean + apart * (count / total)
+        self.count = self.count + count
+
+    def fits_float32(self) -> bool:
+        """Whether float32 loses nothing that matters; see `_FAR`."""
+        deviation = np.sqrt(self.squares / np.maximum(self.count, 1))
+        size = np.abs(self.mean) + deviation
+        near = np.abs(self.mean) <= _FAR * deviation
+        scaled = (size < _LARGE) & ((deviation > _SMALL) | (size == 0))
+        return bool(np.all((near & scaled) | ((deviation == 0) & (size < _LARGE))))
+
+
+@dataclass
+class _Column:
+    """What is known of a column whose cells may be numbers."""
+
+    moments: Moments = field(default_factory=Moments)
+    odd: int = 0
+    dates: int = 0
+    first_odd: DataError | None = None
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """How each column is used, in order; and whether all fit float32."""
+
+    columns: list[Any]
+    float32: bool
+    n_rows: int
+
+
+def learn(table: Table, names: list[str], categories: Collection[str] = ()) -> Learnt:
+    """How to use the columns `names`; an error tells of all that cannot be used."""
+    if not names:
+        raise DataError(f"{table.name} has no feature columns")
+    kinds = {name: _kind(table.types[name], name in categories) for name in names}
+    refused = {name: kind for name, kind in kinds.items() if kind.startswith("holds")}
+    found, vectors, n_rows = _look(table, kinds)
+    for name, column in found.items():
+        if column.odd and column.moments.count >= column.odd:
+            assert column.first_odd is not None
+            raise DataError(f"{column.first_odd}, as most of the others are")
+        if column.odd and column.dates == column.odd:
+            refused[name] = "holds dates"
+        elif column.odd:
+            kinds[name] = "category"
+        elif not column.moments.count:
+            refused[name] = "holds no values"
+    values = _values(table, [name for name in names if kinds[name] == "category"], n_rows)
+    for name, texts in values.items():
+        if name not in refused and _are_too_many(len(texts), n_rows, name in categories):
+            shown = f"more than {_MOST_VALUES}" if len(texts) > _MOST_VALUES else len(texts)
+            refused[name] = f"holds {shown} different texts in {n_rows} rows"
+    if refused:
+        raise _refusal(table, refused)
+    columns: list[Any] = []
+    for name in names:
+        if kinds[name] == "category":
+            columns.append(Category(name, tuple(values[name])))
+        elif kinds[name] == "vector":
+            columns.append(Vector(name, tuple(np.ravel(vectors[name].mean).tolist())))
+        else:
+            columns.append(Number(name, float(found[name].moments.mean)))
+    every = [*(column.moments for column in found.values()), *vectors.values()]
+    return Learnt(columns, all(moments.fits_float32() for moments in every), n_rows)
+
+
+def _kind(dtype: pl.DataType, is_category: bool) -> str:
+    """What a column of this type can be: "number", "category", "vector", or what it holds."""
+    if dtype.is_temporal():
+        return "holds times" if dtype in (pl.Time, pl.Duration) else "holds dates"
+    if isinstance(dtype, (pl.List, pl.Array)):
+        return "vector" if dtype.inner.is_numeric() else "holds lists of no numbers"
+    if dtype == pl.Null:
+        return "holds no values"
+    if isinstance(dtype, (pl.Categorical, pl.Enum)):
+        return "category"
+    if not (dtype.is_numeric() or dtype in (pl.Boolean, pl.String)):
+        return f"holds {_TOLD.get(type(dtype), str(dtype))}"
+    return "category" if is_category else "number"
+
+
+_TOLD = {pl.Binary: "bytes", pl.Struct: "records", pl.Object: "objects"}
+
+
+def _look(
+    table: Table, kinds: dict[str, str]
+) -> tuple[dict[str, _Column], dict[str, Moments], int]:
+    """(columns that may be of numbers, vectors, the number of rows), in one pass over all."""
+    found = {name: _Column() for name, kind in kinds.items() if kind == "number"}
+    vectors = {name: Moments() for name, kind in kinds.items() if kind == "vector"}
+    if not found and not vectors:
+        return found, vectors, table.count_rows()
+    n_rows = 0
+    for first, batch in table.batches([*found, *vectors]):
+        n_rows = first + batch.height
+        for name, column in found.items():
+            _look_at(batch[name], column, Place(table.name, name, first))
+        for name, moments in vectors.items():
+            lists = lists_of(batch[name]).drop_nulls()
+            width = len(lists[0]) if len(lists) and not moments.count else np.size(moments.mean)
+            place = Place(table.name, name, first)
+            for row in (lists_of(batch[name]).list.len() != width).arg_true().head(1):
+                raise place.error(row, f"{len(batch[name][row])} numbers", f"should be {width}")
+            if len(lists):
+                moments.add(lists.list.to_array(width).to_numpy().reshape(-1, width))
+    return found, vectors, n_rows
+
+
+def _look_at(cells: pl.Series, column: _Column, place: Place) -> None:
+    numbers, odd = split_numbers(cells)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinite: refused when it is read
+        column.moments.add(numbers.to_numpy())
+    if odd is not None:
+        column.odd += int(odd.sum())
+        column.dates += int(cells.filter(odd).str.strip_chars().str.contains(_DATE).sum())
+        if column.first_odd is None:
+            row = int(odd.arg_true()[0])
+            column.first_odd = place.error(row, shown(cells[row]), "is not a number")
+
+
+def _values(table: Table, names: list[str], n_rows: int) -> dict[str, list[str]]:
+    """The different texts in each column, sorted; some more than the most that are of use."""
+    found: dict[str, set[str]] = {name: set() for name in names}
+    for _, batch in table.batches(names) if names else ():
+        for name, values in found.items():
+            if len(values) <= _MOST_VALUES:
+                values.update(texts_of(batch[name]).drop_nulls().unique().to_list())
+    return {name: sorted(values) for name, values in found.items()}
+
+
+def _are_too_many(count: int, n_rows: int, wanted: bool) -> bool:
+    """Of different texts, to be categories."""
+    return count > _MOST_VALUES or (not wanted and count > _FEW_VALUES and 2 * count > n_rows)
+
+
+_HINTS: list[tuple[str, Callable[[str], bool]]] = [
+    ("--text, if they are sentences", lambda why: "texts" in why),
+    ("columns of numbers made of them (the month, the hour), where they matter",
+     lambda why: "dates" in why or "times" in why),
+]  # fmt: skip
+
+
+def _refusal(table: Table, refused: dict[str, str]) -> DataError:
+    """All columns that cannot be used, and what to do."""
+    told = [f"{name!r} {why}" for name, why in refused.items()]
+    more = f", and {len(told) - 5} more such columns" if len(told) > 5 else ""
+    hints = [hint for hint, fits in _HINTS if any(fits(why) for why in refused.values())]
+    names = ",".join(refused) if len(refused) <= 8 else listed(list(refused))
+    return DataError(
+        f"{table.name}: column {', column '.join(told[:5])}{more}, which cannot be trained on: "
+        f"leave out with --drop {names}" + "".join(f"; or use {hint}" for hint in hints)
+    )

@@ -1,0 +1,211 @@
+"""The work of `fastsoftmax train`: data, a split, a training, what is told of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax.cli import model_file
+from fastsoftmax.cli.applying import labelled
+from fastsoftmax.cli.optimum import choose_penalty, optimum_facts
+from fastsoftmax.cli.output import FAILED, INTERRUPTED, ended, facts_table, note, show
+from fastsoftmax.cli.request import Request
+from fastsoftmax.cli.scores import by_class, evaluation
+from fastsoftmax.cli.split import held_out, put_last
+from fastsoftmax.cli.tables.labels import label_column
+from fastsoftmax.cli.tables.recipe import Recipe
+from fastsoftmax.cli.tables.table import Table
+from fastsoftmax.cli.training_data import TrainingData, training_data
+from fastsoftmax.model import SoftmaxModel
+from fastsoftmax.solvers import FitResult, fit
+from fastsoftmax.training import DivergenceError, SGDResult, TrainingInterrupted, fit_sgd
+
+Array = npt.NDArray[Any]
+Result = SGDResult | FitResult
+
+
+def run(asked: Request) -> None:
+    test = None if asked.test is None else asked.read(asked.test)
+    if isinstance(test, Table):
+        label_column(test, asked.label)  # an error comes before the training
+    data = training_data(asked)
+    for text in data.notes:
+        note(text)
+    n_train = len(data.y)
+    if asked.test_fraction:
+        split = held_out(data.y, asked.test_fraction, asked.seed)
+        data.X, data.y = put_last(data.X, data.y, split)
+        n_train -= int(split.sum())
+    X, y = data.X[:n_train], data.y[:n_train]
+    solver = dict(asked.solver)
+    if asked.dtype != "auto":
+        solver["dtype"] = asked.dtype
+    if asked.cv is not None:
+        solver.pop("l2")
+        solver["l2"] = choose_penalty(X, y, asked.cv, asked.seed, asked.as_json, **solver)
+    started = time.perf_counter()
+    result = _trained(asked, data, X, y, solver)
+    seconds = time.perf_counter() - started
+    _save(asked, result.model, data.recipe)
+    found = None
+    if test is not None:
+        X_test, labels, notes = labelled(data.saved(result.model), test, asked.label, None)
+        for text in notes:
+            note(text)
+        found = evaluation(result.model, X_test, labels)
+    elif n_train < len(data.y):
+        labels = result.model.label_indices(data.y[n_train:])
+        found = evaluation(result.model, data.X[n_train:], labels)
+    n_saved = n_train
+    if asked.refit:
+        n_saved = len(data.y)
+        result = _refitted(asked, data, solver, n_train)
+    if asked.plot is not None:
+        result.plot().figure.savefig(asked.plot)
+    if asked.as_json:
+        print(json.dumps(_summary(asked, data, result, seconds, n_saved, found), allow_nan=False))
+        return
+    _tell(data, result, seconds, n_train, found)
+    if asked.plot is not None:
+        what = "the gap" if asked.optimum else "loss curves"
+        show(f"{what} drawn as {asked.plot}")
+    for line in _ending(asked, len(data.y), n_saved):
+        show(line)
+
+
+def _trained(
+    asked: Request, data: TrainingData, X: Any, y: Array, solver: dict[str, Any]
+) -> Result:
+    """`fit_sgd` or `fit`; Ctrl-C ends the program with what was learnt by then saved."""
+    train = fit if asked.optimum else fit_sgd
+    try:
+        result: Result = train(X, y, feature_names=data.names, **solver)
+        return result
+    except TrainingInterrupted as interrupt:
+        result = interrupt.result
+        if not result.history["seconds"]:
+            raise  # nothing was learnt that could take the place of an older model
+        told = f"interrupted after {result.how_far}"
+        if asked.output is not None:
+            _save(asked, result.model, data.recipe)
+            told += f"; what was learnt by then is saved as {asked.output}"
+        raise ended(told, INTERRUPTED) from None
+    except DivergenceError as error:
+        rate = asked.solver.get("learning_rate")
+        if rate is None:
+            what = "lower --batch-size will not help, but --optimum or other columns may"
+        else:
+            what = f"--learning-rate {rate:g} is too high: give a lower one, or leave it out"
+        raise ended(
+            f"training diverged in epoch {error.epoch + 1}, and nothing is saved; {what}", FAILED
+        ) from None
+
+
+def _refitted(asked: Request, data: TrainingData, solver: dict[str, Any], n_train: int) -> Result:
+    """The same training on all rows; the model of fewer rows stays if that is interrupted."""
+    train = fit if asked.optimum else fit_sgd
+    try:
+        result: Result = train(data.X, data.y, feature_names=data.names, **solver)
+    except KeyboardInterrupt:
+        told = "interrupted while training on all rows"
+        if asked.output is not None:
+            told += f"; the model trained on {n_train} of them is saved as {asked.output}"
+        raise ended(told, INTERRUPTED) from None
+    _save(asked, result.model, data.recipe)
+    return result
+
+
+def _save(asked: Request, model: SoftmaxModel, recipe: Recipe | None) -> None:
+    if asked.output is not None:
+        model_file.save(asked.output, model, recipe)
+
+
+def _tell(
+    data: TrainingData, result: Result, seconds: float, n_train: int, found: dict[str, Any] | None
+) -> None:
+    """What a person is told of the data, the training and the test."""
+    n_rows, n_features = data.X.shape
+    table = facts_table()
+    n_classes = len(result.model.classes)
+    table.add_row("data", f"{n_rows} rows x {n_features} features, {n_classes} classes")
+    if found is not None:
+        whose = "rows of the test file" if n_train == n_rows else "held-out rows"
+        table.add_row("test accuracy", f"{found['accuracy']:.4f} on {found['rows']} {whose}")
+        table.add_row("test loss", f"{found['log_loss']:.4f}")
+    if isinstance(result, FitResult):
+        for fact in optimum_facts(result, seconds):
+            table.add_row(*fact)
+    else:
+        epoch = np.median(result.history["seconds"][1:] or result.history["seconds"])
+        last = result.history["loss"][-1]
+        table.add_row("training loss", f"{last:.4f} over the last epoch")
+        table.add_row("training speed", f"{n_train / epoch:,.0f} rows per second")
+    show(table)
+    if found is not None:
+        show("")
+        for part in by_class(found):
+            show(part)
+        show("")
+
+
+def _ending(asked: Request, n_rows: int, n_saved: int) -> Iterator[str]:
+    """What the model was trained on, where it is, and what to do next."""
+    if asked.output is None:
+        yield "the model is not saved; -o model.npz saves it"
+        return
+    if n_saved == n_rows:
+        on = f"trained on all {n_rows} rows"
+        on += ", after the test above" if asked.refit else ""
+    else:
+        on = f"trained on {n_saved} of {n_rows} rows (--refit trains on all after the test)"
+    yield f"model saved as {asked.output}, {on}"
+    if asked.file is not None:
+        ending = ".csv" if asked.file == Path("-") else "".join(asked.file.suffixes[-2:])
+        yield f"next: fastsoftmax predict {asked.output} NEW{ending} -o predictions.csv"
+
+
+def _summary(
+    asked: Request,
+    data: TrainingData,
+    result: Result,
+    seconds: float,
+    n_saved: int,
+    found: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """What `--json` prints; what is not finite is None."""
+    if isinstance(result, FitResult):
+        training = {
+            "objective": result.objective,
+            "gap": result.gap,
+            "stopped": result.stopped,
+            "converged": result.converged,
+            "passes": result.n_passes,
+        }
+    else:
+        training = {
+            "loss": result.history["loss"][-1],
+            "epochs": len(result.history["loss"]),
+            "learning_rate": result.learning_rate,
+        }
+    n_rows, n_features = data.X.shape
+    return {
+        "rows": n_rows,
+        "features": n_features,
+        "classes": result.model.classes.tolist(),
+        "trained_on": n_saved,
+        "model": None if asked.output is None else str(asked.output),
+        "training": {
+            "seconds": seconds,
+            **{
+                name: None if isinstance(value, float) and not np.isfinite(value) else value
+                for name, value in training.items()
+            },
+        },
+        "test": found,
+    }

@@ -1,0 +1,93 @@
+"""What `fastsoftmax train` learns from: X, labels, and how the columns became features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax.cli.errors import DataError, UsageError
+from fastsoftmax.cli.model_file import Saved
+from fastsoftmax.cli.request import Request
+from fastsoftmax.cli.tables.labels import label_column, read_labels, refuse_nonsense
+from fastsoftmax.cli.tables.learning import learn
+from fastsoftmax.cli.tables.matrix import Matrix
+from fastsoftmax.cli.tables.recipe import Recipe
+from fastsoftmax.cli.tables.table import Table
+from fastsoftmax.model import SoftmaxModel, class_array
+
+Array = npt.NDArray[Any]
+
+
+@dataclass
+class TrainingData:
+    """X (N, D), y (N,), and what the features are called."""
+
+    X: Any
+    y: Array
+    recipe: Recipe | None = None
+    names: tuple[str, ...] | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def saved(self, model: SoftmaxModel) -> Saved:
+        return Saved(model, self.recipe)
+
+
+def training_data(asked: Request) -> TrainingData:
+    """All rows of the file, or the digits where there is none."""
+    if asked.file is None:
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        return TrainingData(digits.data.astype(np.float32), digits.target)
+    source = asked.read(asked.file)
+    if isinstance(source, Table):
+        return _of_table(source, asked)
+    for option, value in (
+        ("--features", asked.features),
+        ("--drop", asked.drop),
+        ("--categories", asked.categories),
+        ("--missing", asked.missing != "refuse"),
+    ):
+        if value:
+            raise UsageError(f"{option} is for tables (.csv, .tsv, .parquet), {asked.file} is none")
+    return _of_matrix(source, asked)
+
+
+def _of_matrix(matrix: Matrix, asked: Request) -> TrainingData:
+    X, y = matrix.split(asked.label)
+    y = class_array(y, "the labels")
+    if not len(y):
+        raise DataError(f"{matrix.name} has no rows")
+    refuse_nonsense(y, f"{matrix.name}: the labels", asked.many_classes)
+    return TrainingData(X, y, names=matrix.names)
+
+
+def _of_table(table: Table, asked: Request) -> TrainingData:
+    label = label_column(table, asked.label)
+    kept = table.named(asked.features, "--features") or table.columns
+    dropped = {*table.named(asked.drop, "--drop"), label}
+    names = [name for name in kept if name not in dropped]
+    y, rows = read_labels(table, label, None, drop=asked.missing == "drop")
+    refuse_nonsense(y, f"{table.name}: column {label!r}", asked.many_classes)
+    learnt = learn(table, names, table.named(asked.categories, "--categories"))
+    recipe = Recipe(tuple(learnt.columns), asked.missing, label)
+    dtype = np.dtype(
+        asked.dtype if asked.dtype != "auto" else "float32" if learnt.float32 else "float64"
+    )
+    found = recipe.apply(table, dtype, learnt.n_rows)
+    X = found.X
+    notes = []
+    whole = rows is None and found.rows is None
+    if not whole:
+        labelled = np.ones(learnt.n_rows, bool) if rows is None else rows
+        complete = np.ones(learnt.n_rows, bool) if found.rows is None else found.rows
+        if not labelled.all():
+            X = X[labelled[complete]]
+        y = y[complete[labelled]]
+        left_out = learnt.n_rows - len(y)
+        notes.append(f"{left_out} of {learnt.n_rows} rows with missing values are left out")
+        refuse_nonsense(y, f"{table.name}: column {label!r}", asked.many_classes)
+    return TrainingData(X, y, recipe, recipe.feature_names, notes)
