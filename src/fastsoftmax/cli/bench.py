@@ -14,52 +14,75 @@ from fastsoftmax.cli.errors import UsageError
 
 def command(
     shapes: Annotated[
-        list[str] | None, typer.Option("--shape", help="NxDxK, e.g. 60000x784x10; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--shape",
+            help="Measure on so many rows, features and classes, such as 60000x784x10; may be "
+            "given several times.",
+        ),
     ] = None,
     dtypes: Annotated[
-        list[str] | None, typer.Option("--dtype", help="float32 or float64; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--dtype", help="Measure in float32 or float64; may be given twice, both by default."
+        ),
     ] = None,
     peers: Annotated[
-        list[str] | None, typer.Option("--peer", help="Of those installed; all by default.")
+        list[str] | None,
+        typer.Option(
+            "--peer",
+            help="Compare with this library; may be given several times. By default with all that "
+            "are installed.",
+        ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(help="Threads of every side; 2 by default, if there are.")
+        int | None,
+        typer.Option(help="How many threads each side may use; by default 2, if there are."),
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(help="Turns of every side; 7, or 3 with --optimum, by default.")
+        int | None,
+        typer.Option(help="How many turns each side takes; by default 7, or 3 with --optimum."),
     ] = None,
     batch: Annotated[
         int | None,
-        typer.Option(min=1, help="Measure an epoch of SGD in batches of so many rows instead."),
+        typer.Option(min=1, help="Measure an epoch of SGD in batches of so many rows."),
     ] = None,
     small: Annotated[
-        bool, typer.Option("--small", help="Measure calls on a few rows instead.")
+        bool, typer.Option("--small", help="Measure calls on a few rows in place of large ones.")
     ] = False,
     to_optimum: Annotated[
-        bool, typer.Option("--optimum", help="Measure the time to the optimum instead.")
+        bool, typer.Option("--optimum", help="Measure the time that solvers take to the optimum.")
     ] = False,
     problems: Annotated[
         list[str] | None,
-        typer.Option("--problem", help="With --optimum: one of them; repeatable, all by default."),
+        typer.Option(
+            "--problem",
+            help="With --optimum: measure on this problem; may be given several times. By default "
+            "on all.",
+        ),
     ] = None,
     folder: Annotated[
         Path | None,
         typer.Option(
             "--data",
             envvar="FASTSOFTMAX_DATA",
-            help="With --optimum: a folder with real sets as .npz, to be measured too.",
+            help="With --optimum: a folder with real sets as .npz files, to be measured too.",
         ),
     ] = None,
     rows: Annotated[
-        int | None, typer.Option(min=1, help="With --optimum: so many rows at most, for a check.")
+        int | None,
+        typer.Option(min=1, help="With --optimum: take so many rows at most, for a quick check."),
     ] = None,
     seconds: Annotated[
-        float, typer.Option(help="With --optimum: for one side's tolerances, on each problem.")
+        float,
+        typer.Option(help="With --optimum: how many seconds one side may take for each problem."),
     ] = 30,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="A folder for bench.md, .json and .png (no .png with --small)."
+            "--output",
+            "-o",
+            help="Write bench.md, bench.json and, but for --small, bench.png into this folder.",
         ),
     ] = None,
 ) -> None:

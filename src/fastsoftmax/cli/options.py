@@ -12,13 +12,14 @@ import typer
 from fastsoftmax.cli.errors import UsageError
 from fastsoftmax.cli.tables import MISSING
 
+DATA = "Data"  # the part of the help that tells of files and their columns
 _FILES = "a .csv, .tsv, .parquet, .npy, .npz or .svm file, or - for a .csv on standard input"
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help=f"The rows: {_FILES}.")]
 TrainingData = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[DATA]",
+        metavar="DATA",
         help=f"The labelled rows to learn from: {_FILES}. Without it, pictures of 1797 "
         "handwritten digits that come with scikit-learn.",
         show_default=False,
@@ -33,6 +34,7 @@ Label = Annotated[
         help="The column that holds the labels: its name; its number, from 0, in an .npy or with "
         "--no-header; the name of an array in an .npz. By default the one called y.",
         show_default=False,
+        rich_help_panel=DATA,
     ),
 ]
 Separator = Annotated[
@@ -40,12 +42,15 @@ Separator = Annotated[
     typer.Option(
         help="The character between cells of text: a comma by default, a tab in a .tsv.",
         show_default=False,
+        rich_help_panel=DATA,
     ),
 ]
 NoHeader = Annotated[
     bool,
     typer.Option(
-        "--no-header", help="The first line holds values too: columns are named 0, 1, 2, …"
+        "--no-header",
+        help="The first line holds values too: columns are named 0, 1, 2, …",
+        rich_help_panel=DATA,
     ),
 ]
 Missing = Annotated[
@@ -53,8 +58,9 @@ Missing = Annotated[
     typer.Option(
         metavar="refuse|drop|fill",
         help="What to do about rows in which a value is missing: stop and name one (refuse), leave "
-        "them out (drop), or put in the mean of the column in training (fill).",
+        "them out (drop), or put in the mean that the column had in training (fill).",
         show_default=False,
+        rich_help_panel=DATA,
     ),
 ]
 Threads = Annotated[

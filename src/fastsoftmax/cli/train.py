@@ -11,7 +11,7 @@ from fastsoftmax.cli import options
 from fastsoftmax.cli.errors import UsageError
 from fastsoftmax.cli.output import check_plot, check_writable
 
-_DATA, _SGD, _OPTIMUM, _TEST = "Data", "Training by SGD", "Training to the optimum", "Judging"
+_SGD, _OPTIMUM, _TEST = "Training by SGD", "Training to the optimum", "Judging"
 
 
 def command(
@@ -29,7 +29,7 @@ def command(
             metavar="COLUMN,…",
             help="Learn from these columns alone.",
             show_default=False,
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     drop: Annotated[
@@ -38,7 +38,7 @@ def command(
             metavar="COLUMN,…",
             help="Do not learn from these columns.",
             show_default=False,
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     categories: Annotated[
@@ -47,7 +47,7 @@ def command(
             metavar="COLUMN,…",
             help="Take the numbers in these columns for names, such as postal codes.",
             show_default=False,
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     missing: options.Missing = None,
@@ -59,7 +59,7 @@ def command(
             "--many-classes",
             help="Train even if there are so many different labels that they look like a "
             "measurement.",
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = False,
     dtype: Annotated[
@@ -69,7 +69,7 @@ def command(
             help="The type of numbers to compute in. By default, float32 for a table unless it has "
             "a column whose mean is more than 1000 standard deviations from zero, where float32 "
             "would lose digits; for arrays, that of their numbers.",
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = "auto",
     epochs: Annotated[

@@ -112,9 +112,10 @@ def fit_sgd(
         steps along the few directions of the features in which the loss bends most. A number is
         taken as it is, for plain steps.
     schedule : {"auto", "constant", "linear", "cosine", "one_cycle"}
-        How the rate changes. All but the first end at zero with the last epoch; "one_cycle" is
-        "cosine" after a linear rise over a tenth of the steps. "auto" is "one_cycle" with the
-        automatic rate, "constant" with a number.
+        How the rate changes. "linear" falls by the same amount with each step and "cosine" along
+        half a wave, both to zero at the last step; "one_cycle" is "cosine" after a linear rise
+        over a tenth of the steps. "auto" is "one_cycle" with the automatic rate, "constant" with
+        a number.
     momentum : float in [0, 1)
         The share of the last step that goes into the next.
     nesterov : bool
