@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+import fastsoftmax as fs
+from fastsoftmax.cli import training
 from fastsoftmax.cli.app import app
 
 
@@ -42,6 +44,16 @@ def fails():
 def misused():
     """The command was wrong: one clear line on standard error, exit code 2."""
     return _ends_in_one_line(2)
+
+
+@pytest.fixture
+def trains_sparse_rows(monkeypatch):
+    """Until `fit_sgd` takes sparse rows itself."""
+
+    def fit_sgd(X, y, **options):
+        return fs.fit_sgd(X if isinstance(X, np.ndarray) else X.toarray(), y, **options)
+
+    monkeypatch.setattr(training, "fit_sgd", fit_sgd)
 
 
 @pytest.fixture

@@ -39,11 +39,14 @@ def folder(tmp_path):
     weather.sample(40, seed=1).write_csv(folder / "later.csv")
     weather.drop("sky").sample(7, seed=2).write_csv(folder / "new.csv")
     weather.drop("day").write_csv(folder / "headless.csv", include_header=False, separator=";")
+    posts = pl.DataFrame({"text": ["one cat", "two dogs"] * 20, "label": ["cat", "dog"] * 20})
+    posts.write_csv(folder / "posts.csv")
     gaps = pl.when(pl.col("day") % 9 > 0).then("temperature").alias("temperature")
     weather.with_columns(gaps).write_csv(folder / "gaps.csv")
     return folder
 
 
+@pytest.mark.usefixtures("trains_sparse_rows")
 def test_the_examples_run_as_written(run, folder, monkeypatch):
     """One after the other: they use what those before them wrote."""
     monkeypatch.chdir(folder)

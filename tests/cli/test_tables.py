@@ -10,6 +10,7 @@ import pytest
 
 import fastsoftmax as fs
 from fastsoftmax.cli.tables import delimited
+from fastsoftmax.cli.tables.encoding import encode
 from fastsoftmax.cli.tables.learning import learn
 from fastsoftmax.cli.tables.recipe import Recipe
 
@@ -275,7 +276,7 @@ def test_a_large_csv_takes_little_more_memory_than_its_numbers(run, tmp_path):
     assert max(len(block) for block in table._blocks()) <= (1 << 20) + 300
     tracemalloc.start()
     learnt = learn(table, table.columns[1:])
-    X = Recipe(tuple(learnt.columns)).apply(table, np.dtype("float32"), learnt.n_rows).X
+    X = encode(Recipe(tuple(learnt.columns)), table, np.dtype("float32"), learnt.n_rows).X
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert X.nbytes == rows * 50 * 4

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from fastsoftmax.cli.errors import DataError, UsageError, listed
 from fastsoftmax.cli.model_file import Saved
+from fastsoftmax.cli.tables.encoding import Features, encode
 from fastsoftmax.cli.tables.labels import label_column, read_labels
 from fastsoftmax.cli.tables.matrix import Matrix
-from fastsoftmax.cli.tables.recipe import Features
 from fastsoftmax.cli.tables.table import Table
 from fastsoftmax.model import SoftmaxModel, class_array
 
@@ -67,14 +67,14 @@ def _of_table(saved: Saved, table: Table, columns: list[str], missing: str | Non
     """By the recipe; a model without names takes the columns in their order."""
     recipe = saved.recipe_for(columns)
     n_features = len(saved.model.W)
-    if len(recipe.feature_names) != n_features:
+    if recipe.width != n_features:
         raise DataError(
-            f"{table.name} has {len(recipe.feature_names)} columns; the model needs {n_features}, "
+            f"{table.name} has {recipe.width} columns; the model needs {n_features}, "
             "and they cannot be matched by name"
         )
     if missing is not None:
         recipe = replace(recipe, missing=missing)
-    found = recipe.apply(table, saved.model.W.dtype)
+    found = encode(recipe, table, saved.model.W.dtype)
     if found.rows is not None:
         left_out = int((~found.rows).sum())
         found.notes.append(f"{left_out} rows with missing values are left out")

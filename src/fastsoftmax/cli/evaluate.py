@@ -44,7 +44,13 @@ def command(
 
     saved = models.load(model_file)
     with options.threads(threads):
-        source = read(file, label, separator=separator, header=not no_header)
+        source = read(
+            file,
+            label,
+            separator=separator,
+            header=not no_header,
+            first_index=saved.first_index,
+        )
         X, labels, notes = labelled(saved, source, label, missing)
         found = evaluation(saved.model, X, labels)
     for text in notes:

@@ -21,9 +21,13 @@ class Saved:
     model: SoftmaxModel
     recipe: Recipe | None = None
 
+    @property
+    def first_index(self) -> int | None:
+        return None if self.recipe is None else self.recipe.first_index
+
     def recipe_for(self, columns: list[str]) -> Recipe:
         """How to read a table with these columns."""
-        if self.recipe is not None:
+        if self.recipe is not None and self.recipe.columns:
             return self.recipe
         return of_names(self.model.feature_names or columns)
 
@@ -46,8 +50,8 @@ def load(path: Path) -> Saved:
         return Saved(model)
     try:
         recipe = Recipe.from_json(text.astype(np.uint8).tobytes().decode())
-        if len(recipe.feature_names) != len(model.W):
-            raise ValueError(f"{len(recipe.feature_names)} features for {len(model.W)} weights")
+        if recipe.columns and recipe.width != len(model.W):
+            raise ValueError(f"{recipe.width} features for {len(model.W)} weights")
     except ValueError as error:
         raise ValueError(f"{str(path)!r} is damaged: {error}") from None
     return Saved(model, recipe)

@@ -32,7 +32,8 @@ Label = Annotated[
     str | None,
     typer.Option(
         help="The column that holds the labels: its name; its number, from 0, in an .npy or with "
-        "--no-header; the name of an array in an .npz. By default the one called y.",
+        "--no-header; the name of an array in an .npz. By default the one called y. Of rows in an "
+        ".npy, .npz or .svm file also an .npy file with the labels.",
         show_default=False,
         rich_help_panel=DATA,
     ),

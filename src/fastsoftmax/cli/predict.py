@@ -72,7 +72,7 @@ def command(
     from fastsoftmax.cli.tables.table import Table
 
     saved = models.load(model_file)
-    source = read(file, separator=separator, header=not no_header)
+    source = read(file, separator=separator, header=not no_header, first_index=saved.first_index)
     kept: list[str] = []
     if keep or keep_all:
         if not isinstance(source, Table):

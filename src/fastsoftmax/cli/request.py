@@ -21,6 +21,7 @@ class Request:
     features: list[str] | None
     drop: list[str] | None
     categories: list[str] | None
+    text: list[str] | None
     missing: str
     separator: str | None
     header: bool
@@ -36,5 +37,11 @@ class Request:
     seed: int
     solver: dict[str, Any]
 
-    def read(self, file: Path) -> Table | Matrix:
-        return read(file, self.label, separator=self.separator, header=self.header)
+    def read(self, file: Path, first_index: int | None = None) -> Table | Matrix:
+        return read(
+            file,
+            self.label,
+            separator=self.separator,
+            header=self.header,
+            first_index=first_index,
+        )

@@ -50,6 +50,15 @@ def command(
             rich_help_panel=options.DATA,
         ),
     ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN,…",
+            help="Learn from the words of the sentences in these columns (TF-IDF).",
+            show_default=False,
+            rich_help_panel=options.DATA,
+        ),
+    ] = None,
     missing: options.Missing = None,
     separator: options.Separator = None,
     no_header: options.NoHeader = False,
@@ -114,9 +123,14 @@ def command(
         ),
     ] = None,
     standardize: Annotated[
-        bool,
-        typer.Option(help="Treat all columns as if their mean were 0 and their variance 1."),
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--standardize/--no-standardize",
+            help="Treat all columns as if their mean were 0 and their variance 1, or not; by "
+            "default as in fit_sgd and fit.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[
         int,
         typer.Option(
@@ -239,6 +253,7 @@ def command(
         features=features,
         drop=drop,
         categories=categories,
+        text=text,
         missing=missing or "refuse",
         separator=separator,
         header=not no_header,
@@ -254,7 +269,7 @@ def command(
         seed=seed,
         solver={
             "l2": "auto" if l2 is None else l2,
-            "standardize": standardize,
+            **({} if standardize is None else {"standardize": standardize}),
             "progress": not as_json,
             **_given(tol=tol, epochs=epochs, batch_size=batch_size, momentum=momentum),
             **_given(learning_rate=learning_rate, seed=None if optimum else seed),

@@ -31,10 +31,12 @@ Result = SGDResult | FitResult
 
 
 def run(asked: Request) -> None:
-    test = None if asked.test is None else asked.read(asked.test)
-    if isinstance(test, Table):
-        label_column(test, asked.label)  # an error comes before the training
     data = training_data(asked)
+    test = None
+    if asked.test is not None:
+        test = asked.read(asked.test, None if data.recipe is None else data.recipe.first_index)
+        if isinstance(test, Table):
+            label_column(test, asked.label)  # an error comes before the training
     for text in data.notes:
         note(text)
     n_train = len(data.y)

@@ -11,11 +11,13 @@ import numpy.typing as npt
 from fastsoftmax.cli.errors import DataError, UsageError
 from fastsoftmax.cli.model_file import Saved
 from fastsoftmax.cli.request import Request
+from fastsoftmax.cli.tables.encoding import encode
 from fastsoftmax.cli.tables.labels import label_column, read_labels, refuse_nonsense
 from fastsoftmax.cli.tables.learning import learn
 from fastsoftmax.cli.tables.matrix import Matrix
 from fastsoftmax.cli.tables.recipe import Recipe
 from fastsoftmax.cli.tables.table import Table
+from fastsoftmax.cli.tables.text import learn_text
 from fastsoftmax.model import SoftmaxModel, class_array
 
 Array = npt.NDArray[Any]
@@ -49,6 +51,7 @@ def training_data(asked: Request) -> TrainingData:
         ("--features", asked.features),
         ("--drop", asked.drop),
         ("--categories", asked.categories),
+        ("--text", asked.text),
         ("--missing", asked.missing != "refuse"),
     ):
         if value:
@@ -62,7 +65,8 @@ def _of_matrix(matrix: Matrix, asked: Request) -> TrainingData:
     if not len(y):
         raise DataError(f"{matrix.name} has no rows")
     refuse_nonsense(y, f"{matrix.name}: the labels", asked.many_classes)
-    return TrainingData(X, y, names=matrix.names)
+    recipe = None if matrix.first_index is None else Recipe((), first_index=matrix.first_index)
+    return TrainingData(X, y, recipe, matrix.names)
 
 
 def _of_table(table: Table, asked: Request) -> TrainingData:
@@ -70,14 +74,19 @@ def _of_table(table: Table, asked: Request) -> TrainingData:
     kept = table.named(asked.features, "--features") or table.columns
     dropped = {*table.named(asked.drop, "--drop"), label}
     names = [name for name in kept if name not in dropped]
+    if not names:
+        raise DataError(f"{table.name} has no feature columns")
     y, rows = read_labels(table, label, None, drop=asked.missing == "drop")
     refuse_nonsense(y, f"{table.name}: column {label!r}", asked.many_classes)
-    learnt = learn(table, names, table.named(asked.categories, "--categories"))
-    recipe = Recipe(tuple(learnt.columns), asked.missing, label)
+    texts = table.named(asked.text, "--text")
+    others = [name for name in names if name not in texts]
+    learnt = learn(table, others, table.named(asked.categories, "--categories"))
+    columns = [*learnt.columns, *(learn_text(table, name) for name in texts)]
+    recipe = Recipe(tuple(columns), asked.missing, label)
     dtype = np.dtype(
         asked.dtype if asked.dtype != "auto" else "float32" if learnt.float32 else "float64"
     )
-    found = recipe.apply(table, dtype, learnt.n_rows)
+    found = encode(recipe, table, dtype, learnt.n_rows)
     X = found.X
     notes = []
     whole = rows is None and found.rows is None

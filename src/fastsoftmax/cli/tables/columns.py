@@ -54,6 +54,10 @@ class Number:
     mean: float | None = None
 
     @property
+    def width(self) -> int:
+        return 1
+
+    @property
     def features(self) -> list[str]:
         return [self.name]
 
@@ -79,6 +83,10 @@ class Category:
     @property
     def features(self) -> list[str]:
         return [f"{self.name}={value}" for value in self.values]
+
+    @property
+    def width(self) -> int:
+        return len(self.values)
 
     def encode(self, column: pl.Series, place: Place, out: Array) -> Array | None:
         out[:] = 0
@@ -112,6 +120,10 @@ class Vector:
     @property
     def features(self) -> list[str]:
         return [f"{self.name}[{i}]" for i in range(len(self.mean))]
+
+    @property
+    def width(self) -> int:
+        return len(self.mean)
 
     def encode(self, column: pl.Series, place: Place, out: Array) -> Array | None:
         lists = lists_of(column)

@@ -16,12 +16,18 @@ _SVMLIGHT = (".svm", ".libsvm", ".svmlight")
 
 
 def read(
-    path: Path, label: str | None = None, *, separator: str | None = None, header: bool = True
+    path: Path,
+    label: str | None = None,
+    *,
+    separator: str | None = None,
+    header: bool = True,
+    first_index: int | None = None,
 ) -> Table | Matrix:
     """The table or matrix in a file; "-" is a .csv on standard input.
 
     `label` names the array of labels in an .npz. `separator` and `header` are of text alone; an
-    ending may be in capitals, and text be compressed (.csv.gz).
+    ending may be in capitals, and text be compressed (.csv.gz). `first_index` is that of columns in
+    an .svm, None to find it.
     """
     if path == Path("-"):
         return _standard_input(separator, header)
@@ -47,7 +53,7 @@ def read(
         if ending in _SVMLIGHT:
             from fastsoftmax.cli.tables.svmlight import read_svmlight
 
-            return read_svmlight(path, compressed)
+            return read_svmlight(path, compressed, first_index)
     except (DataError, UsageError):
         raise
     except (OSError, ValueError, EOFError) as error:

@@ -96,8 +96,6 @@ class Learnt:
 
 def learn(table: Table, names: list[str], categories: Collection[str] = ()) -> Learnt:
     """How to use the columns `names`; an error tells of all that cannot be used."""
-    if not names:
-        raise DataError(f"{table.name} has no feature columns")
     kinds = {name: _kind(table.types[name], name in categories) for name in names}
     refused = {name: kind for name, kind in kinds.items() if kind.startswith("holds")}
     found, vectors, n_rows = _look(table, kinds)

@@ -15,8 +15,8 @@ from fastsoftmax.cli.tables.labels import DEFAULT
 
 Array = npt.NDArray[Any]
 
-# The arrays that SciPy's save_npz writes.
-_SPARSE = {"indices", "indptr", "format", "shape", "data"}
+# Of the arrays that SciPy's save_npz writes, those of all formats.
+_SPARSE = {"format", "shape", "data"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Matrix:
         Labels have a place of their own in files of this kind: in X there are none.
     spelt : bool
         Labels are as the file spells them; they may be numbers.
+    first_index : int or None
+        The number of the first column in a file in svmlight's format.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Matrix:
     names: tuple[str, ...] | None = None
     apart: bool = True
     spelt: bool = False
+    first_index: int | None = None
 
     def features(self) -> Any:
         """X, where all its columns are features."""
@@ -55,12 +58,17 @@ class Matrix:
     def split(self, label: str | None, *, as_spelt: bool = False) -> tuple[Any, Array]:
         """(X, labels)."""
         X = self.features()
+        if label is not None and label.lower().endswith(".npy"):
+            return X, self._labels_in(label)
         if self.labels is not None:
             self._refuse_non_finite(self.labels)
             wanted = self.spelt and not as_spelt
             return X, _whole_numbers(self.labels) if wanted else self.labels
         if self.apart:
-            raise DataError(f"{self.name} has no array {label or DEFAULT!r} of labels")
+            raise DataError(
+                f"{self.name} has no array {label or DEFAULT!r} of labels; --label y.npy takes "
+                "those in a file"
+            )
         width = X.shape[1]
         try:
             place = range(width)[int(label or "")]
@@ -75,6 +83,17 @@ class Matrix:
         else:
             rest = np.delete(X, place, axis=1)
         return rest, X[:, place]
+
+    def _labels_in(self, path: str) -> Array:
+        """The labels in a file of their own."""
+        try:
+            labels: Array = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(f"--label: {path} could not be read: {error}") from None
+        if labels.shape != (self.X.shape[0],):
+            shape = f"({self.X.shape[0]},)"
+            raise DataError(f"--label: {path} must have shape {shape}, got {labels.shape}")
+        return labels
 
     def _refuse_non_finite(self, array: Array) -> None:
         cell = check.first_non_finite(array) if array.dtype.kind == "f" else None

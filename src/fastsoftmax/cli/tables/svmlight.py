@@ -32,10 +32,10 @@ class _WithoutLabels:
                 yield b"0 " + rest + b"\n"
 
 
-def read_svmlight(path: Path, compressed: bool) -> Matrix:
+def read_svmlight(path: Path, compressed: bool, first_index: int | None) -> Matrix:
     """X (N, D) sparse, with as many columns as the largest index asks for.
 
-    Indices count from 1; from 0 in a file that has an index 0.
+    Indices count from `first_index`; if that is None from 1, or from 0 in a file that has one.
     """
     try:
         from sklearn.datasets import load_svmlight_file
@@ -44,9 +44,16 @@ def read_svmlight(path: Path, compressed: bool) -> Matrix:
     with gzip.open(path) if compressed else open(path, "rb") as file:
         lines = _WithoutLabels(file)  # type: ignore[arg-type]
         try:
-            X, _ = load_svmlight_file(lines, zero_based="auto")
+            X, _ = load_svmlight_file(lines, zero_based=True)
         except (ValueError, IndexError) as error:
             raise DataError(f"{path}, line {len(lines.labels)} or before: {error}") from None
     from scipy.sparse import csr_array
 
-    return Matrix(str(path), csr_array(X), np.array(lines.labels, dtype=np.str_), spelt=True)
+    X = csr_array(X)
+    if first_index is None:
+        first_index = 0 if not X.nnz or X.indices.min() == 0 else 1
+    elif X.nnz and X.indices.min() < first_index:
+        raise DataError(f"{path} has an index 0, and the file that was trained on had none")
+    X = X[:, first_index:]
+    labels = np.array(lines.labels, dtype=np.str_)
+    return Matrix(str(path), X, labels, spelt=True, first_index=first_index)

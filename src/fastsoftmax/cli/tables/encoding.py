@@ -1,0 +1,137 @@
+"""A table as X, by a recipe: dense, or sparse where a column holds documents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax.cli.errors import DataError
+from fastsoftmax.cli.tables.columns import Category, Number, Place
+from fastsoftmax.cli.tables.recipe import Recipe
+from fastsoftmax.cli.tables.table import Table, reading
+from fastsoftmax.cli.tables.text import Text
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a recipe made of a table.
+
+    Attributes
+    ----------
+    X : ndarray or scipy.sparse.csr_array, (rows, D)
+    rows : ndarray, (N,), or None
+        True for the rows of the table that are in X; None where all are.
+    notes : list of str
+        What a person should be told.
+    """
+
+    X: Any
+    rows: Array | None
+    notes: list[str] = field(default_factory=list)
+
+
+def encode(
+    recipe: Recipe, table: Table, dtype: np.dtype[Any], n_rows: int | None = None
+) -> Features:
+    """X of all rows, in `dtype`; without those to be dropped."""
+    recipe = recipe.matched(table)
+    n_rows = table.count_rows() if n_rows is None else n_rows
+    rows = (_Sparse if recipe.is_sparse else _Dense)(n_rows, recipe.n_dense, dtype)
+    whole = np.ones(n_rows, bool)
+    unseen = dict.fromkeys(recipe.names, 0)
+    for first, batch in table.batches(recipe.names):
+        block = rows.block(batch.height)
+        documents = []
+        lacking = np.zeros(batch.height, bool)
+        for column, span in zip(recipe.columns, recipe.spans, strict=True):
+            place = Place(table.name, column.name, first)
+            cells = batch[column.name]
+            with reading(table.name):
+                if isinstance(column, Text):
+                    found, missing = column.encode(cells)
+                    documents.append(found)
+                else:
+                    missing = column.encode(cells, place, block[:, span])
+            if isinstance(column, Category):
+                unseen[column.name] += _unseen(block[:, span], missing)
+            if missing is not None:
+                _raise_if_refused(recipe.missing, missing, place, column)
+                lacking |= missing
+        kept = None
+        if recipe.missing == "drop" and lacking.any():
+            kept = whole[first : first + batch.height] = ~lacking
+        rows.add(block, documents, kept)
+    notes = [
+        f"column {name!r}: {count} rows of values that training did not have"
+        for name, count in unseen.items()
+        if count
+    ]
+    return Features(rows.whole(), None if whole.all() else whole, notes)
+
+
+class _Dense:
+    """Rows in one matrix, which is there from the start."""
+
+    def __init__(self, n_rows: int, width: int, dtype: np.dtype[Any]) -> None:
+        self._X = np.empty((n_rows, width), dtype)
+        self._end = 0
+
+    def block(self, n_rows: int) -> Array:
+        """Where the next rows are to be written."""
+        return self._X[self._end : self._end + n_rows]
+
+    def add(self, block: Array, documents: list[Any], kept: Array | None) -> None:
+        """The rows that are written are in X, but for those that are not `kept`."""
+        if kept is None:
+            self._end += len(block)
+        else:
+            rows = block[kept]
+            block[: len(rows)] = rows
+            self._end += len(rows)
+
+    def whole(self) -> Any:
+        return self._X[: self._end]
+
+
+class _Sparse:
+    """Rows of numbers and of documents side by side, in parts."""
+
+    def __init__(self, n_rows: int, width: int, dtype: np.dtype[Any]) -> None:
+        self._width, self._dtype = width, dtype
+        self._parts: list[Any] = []
+
+    def block(self, n_rows: int) -> Array:
+        return np.empty((n_rows, self._width), self._dtype)
+
+    def add(self, block: Array, documents: list[Any], kept: Array | None) -> None:
+        from scipy.sparse import csr_array, hstack
+
+        rows = hstack([csr_array(block), *documents], format="csr", dtype=self._dtype)
+        self._parts.append(rows if kept is None else rows[np.flatnonzero(kept)])
+
+    def whole(self) -> Any:
+        from scipy.sparse import csr_array, vstack
+
+        return csr_array(vstack(self._parts, format="csr"))
+
+
+def _unseen(onehot: Array, missing: Array | None) -> int:
+    """How many rows have a value, but none that training had."""
+    without = int((~onehot.any(axis=1)).sum())
+    return without if missing is None else without - int(missing.sum())
+
+
+def _raise_if_refused(choice: str, missing: Array, place: Place, column: Any) -> None:
+    can_fill = not isinstance(column, Number) or column.mean is not None
+    if choice == "drop" or (choice == "fill" and can_fill):
+        return
+    row = place.first_row + int(missing.argmax()) + 1
+    hint = "--missing drop leaves such rows out"
+    if can_fill:
+        hint += ", --missing fill takes the mean or no category"
+    raise DataError(f"{place.table}: column {place.column!r} has no value in row {row}; {hint}")
