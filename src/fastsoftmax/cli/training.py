@@ -101,7 +101,7 @@ def _trained(
     except DivergenceError as error:
         rate = asked.solver.get("learning_rate")
         if rate is None:
-            what = "lower --batch-size will not help, but --optimum or other columns may"
+            what = "--optimum needs no rate, and says what is wrong with the columns"
         else:
             what = f"--learning-rate {rate:g} is too high: give a lower one, or leave it out"
         raise ended(

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax.cli.errors import DataError
-from fastsoftmax.cli.tables.columns import Category, Number, Place
+from fastsoftmax.cli.tables.cells import Place
+from fastsoftmax.cli.tables.columns import Category
+from fastsoftmax.cli.tables.numbers import Number, encode_numbers
 from fastsoftmax.cli.tables.recipe import Recipe
 from fastsoftmax.cli.tables.table import Table, reading
 from fastsoftmax.cli.tables.text import Text
@@ -44,24 +46,35 @@ def encode(
     rows = (_Sparse if recipe.is_sparse else _Dense)(n_rows, recipe.n_dense, dtype)
     whole = np.ones(n_rows, bool)
     unseen = dict.fromkeys(recipe.names, 0)
+    numbers = [column for column in recipe.columns if isinstance(column, Number)]
+    names = [column.name for column in numbers]
+    spans = list(zip(recipe.columns, recipe.spans, strict=True))
+    places = [span.start for column, span in spans if isinstance(column, Number)]
     for first, batch in table.batches(recipe.names):
         block = rows.block(batch.height)
+        place = Place(table.name, first_row=first)
         documents = []
         lacking = np.zeros(batch.height, bool)
-        for column, span in zip(recipe.columns, recipe.spans, strict=True):
-            place = Place(table.name, column.name, first)
-            cells = batch[column.name]
-            with reading(table.name):
+        with reading(table.name):
+            values = np.empty((batch.height, len(numbers)), dtype)
+            for number, missing in encode_numbers(numbers, batch.select(names), place, values):
+                _raise_if_refused(recipe.missing, missing, place.of(number.name), number)
+                lacking |= missing
+            block[:, places] = values
+            for column, span in spans:
+                if isinstance(column, Number):
+                    continue
+                here, cells = place.of(column.name), batch[column.name]
                 if isinstance(column, Text):
-                    found, missing = column.encode(cells)
+                    found, lacks = column.encode(cells)
                     documents.append(found)
                 else:
-                    missing = column.encode(cells, place, block[:, span])
-            if isinstance(column, Category):
-                unseen[column.name] += _unseen(block[:, span], missing)
-            if missing is not None:
-                _raise_if_refused(recipe.missing, missing, place, column)
-                lacking |= missing
+                    lacks = column.encode(cells, here, block[:, span])
+                if isinstance(column, Category):
+                    unseen[column.name] += _unseen(block[:, span], lacks)
+                if lacks is not None:
+                    _raise_if_refused(recipe.missing, lacks, here, column)
+                    lacking |= lacks
         kept = None
         if recipe.missing == "drop" and lacking.any():
             kept = whole[first : first + batch.height] = ~lacking

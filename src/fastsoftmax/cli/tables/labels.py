@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from fastsoftmax.cli.errors import DataError, UsageError, listed
-from fastsoftmax.cli.tables.columns import texts_of
+from fastsoftmax.cli.tables.cells import texts_of
 from fastsoftmax.cli.tables.table import Table
 
 Array = npt.NDArray[Any]

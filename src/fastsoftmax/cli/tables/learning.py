@@ -7,7 +7,7 @@ equally many in each row, are vectors. All else is refused by name, with a hint.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,16 +15,9 @@ import numpy.typing as npt
 import polars as pl
 
 from fastsoftmax.cli.errors import DataError, listed
-from fastsoftmax.cli.tables.columns import (
-    Category,
-    Number,
-    Place,
-    Vector,
-    lists_of,
-    shown,
-    split_numbers,
-    texts_of,
-)
+from fastsoftmax.cli.tables.cells import Place, shown, texts_of
+from fastsoftmax.cli.tables.columns import Category, Vector, lists_of
+from fastsoftmax.cli.tables.numbers import Number, matrix_of
 from fastsoftmax.cli.tables.table import Table
 
 Array = npt.NDArray[Any]
@@ -66,6 +59,15 @@ class Moments:
         self.mean = self.mean + apart * (count / total)
         self.count = self.count + count
 
+    def by_column(self, names: list[str]) -> dict[str, Moments]:
+        """Those of each column."""
+        if not names:
+            return {}
+        parts = (
+            np.broadcast_to(part, len(names)) for part in (self.count, self.mean, self.squares)
+        )
+        return {name: Moments(*each) for name, *each in zip(names, *parts, strict=True)}
+
     def fits_float32(self) -> bool:
         """Whether float32 loses nothing that matters; see `_FAR`."""
         deviation = np.sqrt(self.squares / np.maximum(self.count, 1))
@@ -76,13 +78,12 @@ class Moments:
 
 
 @dataclass
-class _Column:
-    """What is known of a column whose cells may be numbers."""
+class _Odd:
+    """Cells that are no numbers, of a column."""
 
-    moments: Moments = field(default_factory=Moments)
-    odd: int = 0
+    count: int = 0
     dates: int = 0
-    first_odd: DataError | None = None
+    first: DataError | None = None
 
 
 @dataclass(frozen=True)
@@ -98,18 +99,19 @@ def learn(table: Table, names: list[str], categories: Collection[str] = ()) -> L
     """How to use the columns `names`; an error tells of all that cannot be used."""
     kinds = {name: _kind(table.types[name], name in categories) for name in names}
     refused = {name: kind for name, kind in kinds.items() if kind.startswith("holds")}
-    found, vectors, n_rows = _look(table, kinds)
-    for name, column in found.items():
-        if column.odd and column.moments.count >= column.odd:
-            assert column.first_odd is not None
-            raise DataError(f"{column.first_odd}, as most of the others are")
-        if column.odd and column.dates == column.odd:
+    moments, odd, n_rows = _look(table, kinds)
+    for name, cells in odd.items():
+        if cells.count <= moments[name].count:
+            raise DataError(f"{cells.first}, as most of the others are")
+        if cells.dates == cells.count:
             refused[name] = "holds dates"
-        elif column.odd:
+        else:
             kinds[name] = "category"
-        elif not column.moments.count:
+            del moments[name]
+    for name, found in moments.items():
+        if not np.any(found.count) and name not in refused:
             refused[name] = "holds no values"
-    values = _values(table, [name for name in names if kinds[name] == "category"], n_rows)
+    values = _values(table, [name for name in names if kinds[name] == "category"])
     for name, texts in values.items():
         if name not in refused and _are_too_many(len(texts), n_rows, name in categories):
             shown = f"more than {_MOST_VALUES}" if len(texts) > _MOST_VALUES else len(texts)
@@ -121,11 +123,10 @@ def learn(table: Table, names: list[str], categories: Collection[str] = ()) -> L
         if kinds[name] == "category":
             columns.append(Category(name, tuple(values[name])))
         elif kinds[name] == "vector":
-            columns.append(Vector(name, tuple(np.ravel(vectors[name].mean).tolist())))
+            columns.append(Vector(name, tuple(moments[name].mean.tolist())))
         else:
-            columns.append(Number(name, float(found[name].moments.mean)))
-    every = [*(column.moments for column in found.values()), *vectors.values()]
-    return Learnt(columns, all(moments.fits_float32() for moments in every), n_rows)
+            columns.append(Number(name, float(moments[name].mean)))
+    return Learnt(columns, all(found.fits_float32() for found in moments.values()), n_rows)
 
 
 def _kind(dtype: pl.DataType, is_category: bool) -> str:
@@ -146,43 +147,50 @@ def _kind(dtype: pl.DataType, is_category: bool) -> str:
 _TOLD = {pl.Binary: "bytes", pl.Struct: "records", pl.Object: "objects"}
 
 
-def _look(
-    table: Table, kinds: dict[str, str]
-) -> tuple[dict[str, _Column], dict[str, Moments], int]:
-    """(columns that may be of numbers, vectors, the number of rows), in one pass over all."""
-    found = {name: _Column() for name, kind in kinds.items() if kind == "number"}
+def _look(table: Table, kinds: dict[str, str]) -> tuple[dict[str, Moments], dict[str, _Odd], int]:
+    """(moments of numbers and of vectors, cells that are none, the number of rows), in one pass."""
+    names = [name for name, kind in kinds.items() if kind == "number"]
+    numbers, odd = Moments(), dict[str, _Odd]()
     vectors = {name: Moments() for name, kind in kinds.items() if kind == "vector"}
-    if not found and not vectors:
-        return found, vectors, table.count_rows()
+    if not names and not vectors:
+        return vectors, odd, table.count_rows()
     n_rows = 0
-    for first, batch in table.batches([*found, *vectors]):
+    for first, batch in table.batches([*names, *vectors]):
         n_rows = first + batch.height
-        for name, column in found.items():
-            _look_at(batch[name], column, Place(table.name, name, first))
-        for name, moments in vectors.items():
-            lists = lists_of(batch[name]).drop_nulls()
-            width = len(lists[0]) if len(lists) and not moments.count else np.size(moments.mean)
+        values, others = matrix_of(batch.select(names)) if names else (None, {})
+        with np.errstate(invalid="ignore", over="ignore"):  # infinite: refused when it is read
+            if values is not None:
+                numbers.add(values)
+        for name, which in others.items():
             place = Place(table.name, name, first)
-            for row in (lists_of(batch[name]).list.len() != width).arg_true().head(1):
-                raise place.error(row, f"{len(batch[name][row])} numbers", f"should be {width}")
-            if len(lists):
-                moments.add(lists.list.to_array(width).to_numpy().reshape(-1, width))
-    return found, vectors, n_rows
+            _look_at(batch[name], which, place, odd.setdefault(name, _Odd()))
+        for name, moments in vectors.items():
+            _add_vectors(batch[name], moments, Place(table.name, name, first))
+    return numbers.by_column(names) | vectors, odd, n_rows
 
 
-def _look_at(cells: pl.Series, column: _Column, place: Place) -> None:
-    numbers, odd = split_numbers(cells)
-    with np.errstate(invalid="ignore", over="ignore"):  # infinite: refused when it is read
-        column.moments.add(numbers.to_numpy())
-    if odd is not None:
-        column.odd += int(odd.sum())
-        column.dates += int(cells.filter(odd).str.strip_chars().str.contains(_DATE).sum())
-        if column.first_odd is None:
-            row = int(odd.arg_true()[0])
-            column.first_odd = place.error(row, shown(cells[row]), "is not a number")
+def _look_at(cells: pl.Series, which: pl.Series, place: Place, odd: _Odd) -> None:
+    """Count the cells that are no numbers."""
+    odd.count += int(which.sum())
+    odd.dates += int(cells.filter(which).str.strip_chars().str.contains(_DATE).sum())
+    if odd.first is None:
+        row = int(which.arg_true()[0])
+        odd.first = place.error(row, shown(cells[row]), "is not a number")
 
 
-def _values(table: Table, names: list[str], n_rows: int) -> dict[str, list[str]]:
+def _add_vectors(cells: pl.Series, moments: Moments, place: Place) -> None:
+    """Lists of as many numbers as the first has."""
+    lists = lists_of(cells)
+    there = lists.drop_nulls()
+    if not len(there):
+        return
+    width = len(moments.mean) if np.any(moments.count) else len(there[0])
+    for row in (lists.list.len() != width).arg_true().head(1):
+        raise place.error(row, f"{len(lists[row])} numbers", f"should be {width}")
+    moments.add(there.list.to_array(width).to_numpy().reshape(-1, width))
+
+
+def _values(table: Table, names: list[str]) -> dict[str, list[str]]:
     """The different texts in each column, sorted; some more than the most that are of use."""
     found: dict[str, set[str]] = {name: set() for name in names}
     for _, batch in table.batches(names) if names else ():

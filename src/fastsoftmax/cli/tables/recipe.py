@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from fastsoftmax.cli.errors import DataError, listed
 from fastsoftmax.cli.tables import MISSING
-from fastsoftmax.cli.tables.columns import Category, Number, Vector
+from fastsoftmax.cli.tables.columns import Category, Vector
+from fastsoftmax.cli.tables.numbers import Number
 from fastsoftmax.cli.tables.table import Table
 from fastsoftmax.cli.tables.text import Text
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax.cli.errors import DataError
-from fastsoftmax.cli.tables.columns import texts_of
+from fastsoftmax.cli.tables.cells import texts_of
 
 if TYPE_CHECKING:
     import polars as pl
