@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import fastsoftmax as fs
-from fastsoftmax.cli import training
+from fastsoftmax.cli import fitting
 from fastsoftmax.cli.app import app
 
 
@@ -53,7 +53,7 @@ def trains_sparse_rows(monkeypatch):
     def fit_sgd(X, y, **options):
         return fs.fit_sgd(X if isinstance(X, np.ndarray) else X.toarray(), y, **options)
 
-    monkeypatch.setattr(training, "fit_sgd", fit_sgd)
+    monkeypatch.setattr(fitting, "fit_sgd", fit_sgd)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fastsoftmax.cli import training
+from fastsoftmax.cli import fitting
 
 
 def test_wrong_commands_are_one_line_with_exit_code_2(run, misused, frame, trained, tmp_path):
@@ -76,10 +76,16 @@ def test_work_that_fails_is_one_line_with_exit_code_1(run, fails, frame, trained
     fails(run("train", tmp_path / "alone.csv"), "alone.csv has no feature columns")
 
 
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_another_separator_is_noticed(run, misused, tmp_path, separator):
+    (tmp_path / "d.csv").write_text(separator.join("ay") + "\n" + f"1{separator}2\n")
+    misused(run("train", tmp_path / "d.csv"), "has one column", "--separator")
+
+
 def test_divergence_speaks_of_the_options(run, fails, tmp_path):
     out = "-o", tmp_path / "m.npz"
     result = run("train", "--learning-rate", "1e39", "--epochs", "1", *out)
-    fails(result, "diverged in epoch 1", "--learning-rate 1e+39 is too high", "nothing is saved")
+    fails(result, "diverged in epoch 1", "--learning-rate 1e+39 is too high", "not saved")
     assert not (tmp_path / "m.npz").exists()
 
 
@@ -102,7 +108,7 @@ def test_labels_that_are_no_classes_stop_before_the_training(
         pl.DataFrame({"x": x, "y": y}).write_csv(path)
     else:
         np.savez(path, X=x[:, None], y=y)
-    monkeypatch.setattr(training, "fit_sgd", lambda *a, **k: pytest.fail("it was trained"))
+    monkeypatch.setattr(fitting, "fit_sgd", lambda *a, **k: pytest.fail("it was trained"))
     fails(run("train", path), "d.", "labels" if ending == "npz" else "column 'y'", *words)
 
 

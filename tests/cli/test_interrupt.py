@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 import fastsoftmax as fs
-from fastsoftmax.cli import training
+from fastsoftmax.cli import fitting
 from fastsoftmax.cli.tables import files
 from fastsoftmax.solvers.lbfgs import LBFGS
 
@@ -32,7 +32,7 @@ def test_ctrl_c_saves_what_was_learnt(run, frame, tmp_path, monkeypatch):
 
         return fs.fit_sgd(*arguments, **options, callback=interrupt)
 
-    monkeypatch.setattr(training, "fit_sgd", interrupted)
+    monkeypatch.setattr(fitting, "fit_sgd", interrupted)
     frame.write_csv(tmp_path / "data.csv")
     train = "train", tmp_path / "data.csv", "--label", "kind", "--epochs", 10000
     result = run(*train, "-o", tmp_path / "m.npz")
@@ -61,7 +61,7 @@ def test_ctrl_c_on_the_way_to_the_optimum(run, trained, tmp_path, monkeypatch):
             monkeypatch.setattr(LBFGS, "step", lambda *a: signal.raise_signal(signal.SIGINT))
         return fit(*arguments, progress=interrupt, **options)
 
-    monkeypatch.setattr(training, "fit", interrupted)
+    monkeypatch.setattr(fitting, "fit", interrupted)
     older = trained.read_bytes()
     out = "--optimum", "--tol", 1e-9, "-o", trained
     train = "train", tmp_path / "data.csv", "--label", "kind", *out
@@ -145,7 +145,7 @@ def test_ctrl_c_while_training_on_all_rows_leaves_the_model_that_was_judged(
             signal.raise_signal(signal.SIGINT)
         return fs.fit_sgd(X, y, **options)
 
-    monkeypatch.setattr(training, "fit_sgd", interrupted)
+    monkeypatch.setattr(fitting, "fit_sgd", interrupted)
     train = "train", tmp_path / "data.csv", "--label", "kind", "--epochs", 20, "--refit"
     result = run(*train, "-o", tmp_path / "m.npz")
     assert result.exit_code == 130

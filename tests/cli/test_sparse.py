@@ -11,7 +11,7 @@ from sklearn.datasets import dump_svmlight_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 import fastsoftmax as fs
-from fastsoftmax.cli import model_file, training
+from fastsoftmax.cli import fitting, model_file
 from fastsoftmax.cli.tables.files import read
 
 pytestmark = pytest.mark.usefixtures("trains_sparse_rows")
@@ -164,7 +164,7 @@ def test_documents_beside_other_columns(posts, tmp_path, run, monkeypatch):
         given.append(X.toarray())
         raise ValueError("that is enough")
 
-    monkeypatch.setattr(training, "fit_sgd", fit_sgd)
+    monkeypatch.setattr(fitting, "fit_sgd", fit_sgd)
     train = "train", tmp_path / "posts.parquet", "--label", "label", "--text", "text"
     assert "'text' has no value in row 4" in run(*train).stderr
     run(*train, "--no-holdout", "--missing", "fill")

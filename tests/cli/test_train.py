@@ -7,7 +7,7 @@ import pytest
 
 import fastsoftmax as fs
 from fastsoftmax import threads
-from fastsoftmax.cli import split, training
+from fastsoftmax.cli import fitting, split
 from fastsoftmax.cli.split import held_out
 
 
@@ -184,7 +184,7 @@ def test_threads_are_those_asked_for(run, frame, tmp_path, monkeypatch):
         used.append(threads.threads_in_use())
         return fs.fit_sgd(*arguments, **options)
 
-    monkeypatch.setattr(training, "fit_sgd", fit_sgd)
+    monkeypatch.setattr(fitting, "fit_sgd", fit_sgd)
     train = "train", tmp_path / "data.csv", "--label", "kind"
     assert run(*train, "--threads", 1).exit_code == 0
     assert used == [1]

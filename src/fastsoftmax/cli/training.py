@@ -11,23 +11,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastsoftmax.cli import model_file
 from fastsoftmax.cli.applying import labelled
+from fastsoftmax.cli.fitting import Result, refitted, trained
 from fastsoftmax.cli.optimum import choose_penalty, optimum_facts
-from fastsoftmax.cli.output import FAILED, INTERRUPTED, ended, facts_table, note, show
+from fastsoftmax.cli.output import facts_table, note, show
 from fastsoftmax.cli.request import Request
 from fastsoftmax.cli.scores import by_class, evaluation
 from fastsoftmax.cli.split import held_out, put_last
 from fastsoftmax.cli.tables.labels import label_column
-from fastsoftmax.cli.tables.recipe import Recipe
 from fastsoftmax.cli.tables.table import Table
 from fastsoftmax.cli.training_data import TrainingData, training_data
-from fastsoftmax.model import SoftmaxModel
-from fastsoftmax.solvers import FitResult, fit
-from fastsoftmax.training import DivergenceError, SGDResult, TrainingInterrupted, fit_sgd
+from fastsoftmax.solvers import FitResult
 
 Array = npt.NDArray[Any]
-Result = SGDResult | FitResult
 
 
 def run(asked: Request) -> None:
@@ -52,9 +48,8 @@ def run(asked: Request) -> None:
         solver.pop("l2")
         solver["l2"] = choose_penalty(X, y, asked.cv, asked.seed, asked.as_json, **solver)
     started = time.perf_counter()
-    result = _trained(asked, data, X, y, solver)
+    result = trained(asked, data, X, y, solver)
     seconds = time.perf_counter() - started
-    _save(asked, result.model, data.recipe)
     found = None
     if test is not None:
         X_test, labels, notes = labelled(data.saved(result.model), test, asked.label, None)
@@ -67,7 +62,7 @@ def run(asked: Request) -> None:
     n_saved = n_train
     if asked.refit:
         n_saved = len(data.y)
-        result = _refitted(asked, data, solver, n_train)
+        result = refitted(asked, data, solver, n_train)
     if asked.plot is not None:
         result.plot().figure.savefig(asked.plot)
     if asked.as_json:
@@ -79,53 +74,6 @@ def run(asked: Request) -> None:
         show(f"{what} drawn as {asked.plot}")
     for line in _ending(asked, len(data.y), n_saved):
         show(line)
-
-
-def _trained(
-    asked: Request, data: TrainingData, X: Any, y: Array, solver: dict[str, Any]
-) -> Result:
-    """`fit_sgd` or `fit`; Ctrl-C ends the program with what was learnt by then saved."""
-    train = fit if asked.optimum else fit_sgd
-    try:
-        result: Result = train(X, y, feature_names=data.names, **solver)
-        return result
-    except TrainingInterrupted as interrupt:
-        result = interrupt.result
-        if not result.history["seconds"]:
-            raise  # nothing was learnt that could take the place of an older model
-        told = f"interrupted after {result.how_far}"
-        if asked.output is not None:
-            _save(asked, result.model, data.recipe)
-            told += f"; what was learnt by then is saved as {asked.output}"
-        raise ended(told, INTERRUPTED) from None
-    except DivergenceError as error:
-        rate = asked.solver.get("learning_rate")
-        if rate is None:
-            what = "--optimum needs no rate, and says what is wrong with the columns"
-        else:
-            what = f"--learning-rate {rate:g} is too high: give a lower one, or leave it out"
-        raise ended(
-            f"training diverged in epoch {error.epoch + 1}, and nothing is saved; {what}", FAILED
-        ) from None
-
-
-def _refitted(asked: Request, data: TrainingData, solver: dict[str, Any], n_train: int) -> Result:
-    """The same training on all rows; the model of fewer rows stays if that is interrupted."""
-    train = fit if asked.optimum else fit_sgd
-    try:
-        result: Result = train(data.X, data.y, feature_names=data.names, **solver)
-    except KeyboardInterrupt:
-        told = "interrupted while training on all rows"
-        if asked.output is not None:
-            told += f"; the model trained on {n_train} of them is saved as {asked.output}"
-        raise ended(told, INTERRUPTED) from None
-    _save(asked, result.model, data.recipe)
-    return result
-
-
-def _save(asked: Request, model: SoftmaxModel, recipe: Recipe | None) -> None:
-    if asked.output is not None:
-        model_file.save(asked.output, model, recipe)
 
 
 def _tell(

@@ -16,7 +16,7 @@ from typing import IO, cast
 
 import polars as pl
 
-from fastsoftmax.cli.errors import DataError
+from fastsoftmax.cli.errors import DataError, UsageError
 from fastsoftmax.cli.tables.table import Table, reading
 
 _BLOCK = 1 << 20
@@ -36,6 +36,11 @@ class Delimited(Table):
                 raise DataError(f"{name} is empty")
             head = pl.read_csv(
                 first, has_header=header, separator=separator, infer_schema=False, n_rows=0
+            )
+        if head.width == 1 and separator == "," and any(c in head.columns[0] for c in ";\t|"):
+            raise UsageError(
+                f"{name} has one column, {head.columns[0]!r}: tell what is between cells with "
+                "--separator"
             )
         names = head.columns if header else [str(place) for place in range(head.width)]
         self.types = dict.fromkeys(names, pl.String())
