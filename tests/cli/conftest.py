@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 import fastsoftmax as fs
-from fastsoftmax.cli import fitting
 from fastsoftmax.cli.app import app
+from fastsoftmax.cli.training import fitting
 
 
 @pytest.fixture

@@ -66,6 +66,9 @@ def test_the_examples_run_as_written(run, folder, monkeypatch):
 def test_the_commands_have_no_other_options_than_the_page_names():
     """But for those of training, which training.md and --help tell of."""
     group = get_command(app)
+    assert {"--install-completion", "--show-completion"} <= {
+        n for o in group.params for n in o.opts
+    }
     for name in ("train", "predict", "evaluate"):
         command = group.commands[name]
         assert command.help

@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fastsoftmax.cli import fitting
+from fastsoftmax.cli.training import fitting
 
 
 def test_wrong_commands_are_one_line_with_exit_code_2(run, misused, frame, trained, tmp_path):
@@ -23,6 +23,8 @@ def test_wrong_commands_are_one_line_with_exit_code_2(run, misused, frame, train
     misused(
         run("predict", trained, tmp_path / "flat.npy", "--keep", "a"), "--keep", "named columns"
     )
+    for command in ("predict", "evaluate"):
+        misused(run(command, trained, tmp_path / "flat.npy", "--missing", "drop"), "--missing is")
     misused(run("predict", trained, csv, "-o", "p.npz"), "--output must end in .csv, .tsv or .parq")
     misused(run("predict", trained, csv, "--keep", "id"), "--keep", "'id'", "'kind'")
     for option, value, words in (
@@ -41,6 +43,7 @@ def test_wrong_commands_are_one_line_with_exit_code_2(run, misused, frame, train
         ("--missing", "guess", "--missing must be refuse, drop or fill, got 'guess'"),
         ("--separator", ";;", "--separator must be one ASCII character"),
         ("--features", "a,z", "has no column 'z'"),
+        ("--text", "kind", "--text: 'kind' is the column of labels"),
         ("--drop", "z", "has no column 'z'"),
         ("--test", tmp_path / "none.csv", "no such file"),
     ):

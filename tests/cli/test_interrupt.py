@@ -9,8 +9,8 @@ from contextlib import suppress
 import pytest
 
 import fastsoftmax as fs
-from fastsoftmax.cli import fitting
 from fastsoftmax.cli.tables import files
+from fastsoftmax.cli.training import fitting
 from fastsoftmax.solvers.lbfgs import LBFGS
 
 

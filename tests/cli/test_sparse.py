@@ -11,8 +11,9 @@ from sklearn.datasets import dump_svmlight_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 import fastsoftmax as fs
-from fastsoftmax.cli import fitting, model_file
+from fastsoftmax.cli import model_file
 from fastsoftmax.cli.tables.files import read
+from fastsoftmax.cli.training import fitting
 
 pytestmark = pytest.mark.usefixtures("trains_sparse_rows")
 
@@ -181,3 +182,24 @@ def test_texts_without_words_are_refused(run, fails, posts, tmp_path):
     posts.with_columns(text=pl.lit("a ! ?")).write_csv(tmp_path / "posts.csv")
     train = "train", tmp_path / "posts.csv", "--label", "label", "--text", "text"
     fails(run(*train), "column 'text' holds no words")
+
+
+def test_sparse_rows_are_solved_as_they_are(run, posts, X, tmp_path):
+    """To the optimum, with the bits of `fit` on the same rows."""
+    posts.write_csv(tmp_path / "posts.csv")
+    text = TfidfVectorizer().fit_transform(posts["text"]).astype(np.float32)
+    y = np.resize(["a", "b"], 80)
+    write_svm(tmp_path / "d.svm", X, y, 1)
+    for given, rows, labels in (
+        (("posts.csv", "--text", "text", "--drop", "id"), text, posts["label"].to_numpy()),
+        (("d.svm",), read(tmp_path / "d.svm").X, y),
+    ):
+        label = ("--label", "label") if given[0] == "posts.csv" else ()
+        train = "train", tmp_path / given[0], *given[1:], *label, "--optimum", "--no-holdout"
+        result = run(*train, "-o", tmp_path / "m.npz")
+        assert result.exit_code == 0, result.output
+        twin = fs.fit(scipy.sparse.csr_array(rows), labels.astype(str)).model
+        np.testing.assert_array_equal(fs.SoftmaxModel.load(tmp_path / "m.npz").W, twin.W)
+        evaluate = "evaluate", tmp_path / "m.npz", tmp_path / given[0], *label, "--json"
+        accuracy = twin.score(scipy.sparse.csr_array(rows), labels.astype(str))
+        assert json.loads(run(*evaluate).stdout)["accuracy"] == accuracy

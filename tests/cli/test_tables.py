@@ -90,6 +90,23 @@ def test_blocks_end_where_rows_do(tmp_path, monkeypatch):
         assert table.count_rows() == 140
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_blank_lines_at_the_end_are_no_rows(run, fails, tmp_path, monkeypatch, end):
+    """Many files have some. Others are rows without values, for predictions to be in line."""
+    path = tmp_path / "d.csv"
+    rows = ["x,y", *["1,a", "-1,b"] * 9]
+    for size in (1, 5, 1 << 20):
+        monkeypatch.setattr(delimited, "_BLOCK", size)
+        path.write_bytes(end.join([*rows, "", "", ""]).encode())
+        assert delimited.Delimited(path, "d.csv", ",", True).count_rows() == 18
+    train(run, path)
+    assert predictions(run, path) == ["a", "b"] * 9
+    path.write_bytes(end.join([*rows[:5], "", *rows[5:]]).encode())
+    fails(run("train", path), "'y' has no label in row 5")
+    path.write_bytes(end.join(["x,z", "1,", ",", "-1,", ""]).encode())
+    assert predictions(run, path, "--missing", "drop") == ["a", None, "b"]
+
+
 def test_a_table_without_a_header(run, mixed, tmp_path):
     path = tmp_path / "d.csv"
     mixed.write_csv(path, include_header=False)
@@ -168,6 +185,8 @@ def test_lists_of_numbers_are_vectors(run, fails, tmp_path):
         (pl.Series([{"a": 1}] * 40), "records"),
         (pl.Series([["a"]] * 40), "lists of no numbers"),
         (pl.Series([None] * 40), "no values"),
+        (pl.Series([None] * 40, dtype=pl.Categorical), "no values"),
+        (pl.Series([None] * 40, dtype=pl.List(pl.Float32)), "no values"),
         (pl.Series([f"name {i}" for i in range(40)]), "40 different texts in 40 rows"),
     ],
 )
@@ -184,12 +203,19 @@ def test_columns_that_are_no_features_are_refused_by_name(run, fails, tmp_path, 
         fails(run("train", tmp_path / "d.csv"), *told)
 
 
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
-@pytest.mark.parametrize("missing", [None, "", "NA", " nan", "?"])
+@pytest.mark.parametrize(
+    ("ending", "missing"),
+    [
+        ("csv", ""),
+        ("csv", "NA"),
+        ("csv", " nan"),
+        ("csv", "?"),
+        ("parquet", None),
+        ("parquet", "nan"),
+    ],
+)
 def test_missing_values(run, fails, tmp_path, ending, missing):
     """Refused by default; left out; or filled by what the model keeps."""
-    if ending == "parquet" and missing in (" nan", "?"):
-        pytest.skip("a column of numbers has null and NaN alone")
     rng = np.random.default_rng(0)
     x = rng.normal(size=60).round(3).tolist()
     y = [int(value > 0) for value in x]
@@ -203,7 +229,7 @@ def test_missing_values(run, fails, tmp_path, ending, missing):
             frame = frame.with_columns(pl.col("x").fill_null(float("nan")))
         frame.write_parquet(path)
     else:
-        text = frame["x"].cast(pl.String).fill_null("" if missing is None else missing)
+        text = frame["x"].cast(pl.String).fill_null(missing)
         frame.with_columns(x=text).write_csv(path)
     fails(
         run("train", path), "column 'x' has no value in row 10", "--missing drop", "--missing fill"
@@ -267,7 +293,7 @@ def test_float32_is_taken_unless_it_would_lose_digits(run, fails, tmp_path, colu
 
 def test_a_large_csv_takes_little_more_memory_than_its_numbers(run, tmp_path):
     """It is never in memory as a whole: neither its text nor numbers of twice the size."""
-    rows = 40_000
+    rows = 80_000
     path = tmp_path / "d.csv"
     path.write_text(
         "y," + ",".join(f"x{i}" for i in range(50)) + "\n" + f"1{',0.25' * 50}\n" * rows
@@ -280,4 +306,4 @@ def test_a_large_csv_takes_little_more_memory_than_its_numbers(run, tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert X.nbytes == rows * 50 * 4
-    assert peak < X.nbytes + 6 * (1 << 20)
+    assert peak < X.nbytes + 8 * (1 << 20)

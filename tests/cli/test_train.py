@@ -7,8 +7,8 @@ import pytest
 
 import fastsoftmax as fs
 from fastsoftmax import threads
-from fastsoftmax.cli import fitting, split
-from fastsoftmax.cli.split import held_out
+from fastsoftmax.cli.training import fitting, split
+from fastsoftmax.cli.training.split import held_out
 
 
 def test_digits_reach_a_test_accuracy_of_095(run):

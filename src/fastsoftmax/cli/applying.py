@@ -22,6 +22,7 @@ Array = npt.NDArray[Any]
 def features(saved: Saved, source: Table | Matrix, missing: str | None) -> Features:
     """X of all rows that can be used."""
     if isinstance(source, Matrix):
+        _refuse_missing(missing, source)
         return _of_matrix(saved.model, source, source.features())
     return _of_table(saved, source, source.columns, missing)
 
@@ -33,6 +34,7 @@ def labelled(
     model, classes = saved.model, saved.model.classes
     spelt = classes.dtype.kind == "U"
     if isinstance(source, Matrix):
+        _refuse_missing(missing, source)
         X, y = source.split(label, as_spelt=spelt)
         found, rows = _of_matrix(model, source, X), None
         X, y = found.X, class_array(y, "the labels")
@@ -99,6 +101,11 @@ def _of_matrix(model: SoftmaxModel, matrix: Matrix, X: Any) -> Features:
             "and they cannot be matched by name"
         )
     return Features(X, None)
+
+
+def _refuse_missing(missing: str | None, matrix: Matrix) -> None:
+    if missing is not None:
+        raise UsageError(f"--missing is for tables (.csv, .tsv, .parquet), {matrix.name} is none")
 
 
 def _missing(saved: Saved) -> str:

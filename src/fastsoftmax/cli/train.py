@@ -242,8 +242,8 @@ def command(
     options.check_separator(separator)
     check_writable(output)
     check_plot(plot)
-    from fastsoftmax.cli import training
-    from fastsoftmax.cli.request import Request
+    from fastsoftmax.cli.training.request import Request
+    from fastsoftmax.cli.training.run import run
 
     holds_out = test is None and not no_holdout
     request = Request(
@@ -276,7 +276,7 @@ def command(
         },
     )
     with options.threads(threads):
-        training.run(request)
+        run(request)
 
 
 def _given(**values: float | None) -> dict[str, float]:

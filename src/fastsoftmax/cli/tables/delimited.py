@@ -23,7 +23,7 @@ _BLOCK = 1 << 20
 
 
 class Delimited(Table):
-    """Columns of text; without a header, numbers from 0 are their names."""
+    """Columns of text; their names are numbers from 0 without a header."""
 
     spelt = True
 
@@ -61,7 +61,7 @@ class Delimited(Table):
                 first += batch.height
 
     def _blocks(self) -> Iterator[bytes]:
-        """Whole lines, about a megabyte at a time."""
+        """Whole lines, about a megabyte at a time, without blank ones at the end of the file."""
         with ExitStack() as stack:
             source = self._source
             file: IO[bytes] = (
@@ -74,11 +74,12 @@ class Delimited(Table):
             rest = b""
             while part := file.read(_BLOCK):
                 block = rest + part
-                end = _end_of_lines(block)
-                if end:
-                    yield block[:end]
-                rest = block[end:]
-            if rest:
+                lines = block[: _end_of_lines(block)].rstrip(b"\r\n")
+                if lines:
+                    yield lines + b"\n"
+                    block = block[len(lines) :].removeprefix(b"\r").removeprefix(b"\n")
+                rest = block
+            if rest.strip(b"\r\n"):
                 yield rest
 
 

@@ -17,6 +17,7 @@ import polars as pl
 from fastsoftmax.cli.errors import DataError, listed
 from fastsoftmax.cli.tables.cells import Place, shown, texts_of
 from fastsoftmax.cli.tables.columns import Category, Vector, lists_of
+from fastsoftmax.cli.tables.moments import Moments
 from fastsoftmax.cli.tables.numbers import Number, matrix_of
 from fastsoftmax.cli.tables.table import Table
 
@@ -27,54 +28,7 @@ Array = npt.NDArray[Any]
 _MOST_VALUES = 1000
 _FEW_VALUES = 20
 
-# Beyond so many standard deviations from zero, what float32 rounds off a number is more than 1e-4
-# of the column's standard deviation.
-_FAR = 1000.0
-_LARGE, _SMALL = 1e30, 1e-30
-
 _DATE = r"^(\d{4}-\d\d?-\d\d?|\d\d?[./]\d\d?[./]\d{2,4})([T ].*)?$"
-
-
-@dataclass
-class Moments:
-    """Mean and variance of numbers that come in parts; NaN is none. Of one column or several."""
-
-    count: Any = 0
-    mean: Any = 0.0
-    squares: Any = 0.0  # the sum of squared differences from the mean
-
-    def add(self, values: Array) -> None:
-        """`values` (N,) or (N, columns)."""
-        count = len(values)
-        mean = values.mean(axis=0)
-        if np.isnan(mean).any():
-            known = ~np.isnan(values)
-            count = known.sum(axis=0)
-            mean = np.where(known, values, 0).sum(axis=0) / np.maximum(count, 1)
-            values = np.where(known, values, mean)
-        squares = ((values - mean) ** 2).sum(axis=0)
-        total = np.maximum(self.count + count, 1)
-        apart = mean - self.mean
-        self.squares = self.squares + squares + apart**2 * (self.count * count / total)
-        self.mean = self.mean + apart * (count / total)
-        self.count = self.count + count
-
-    def by_column(self, names: list[str]) -> dict[str, Moments]:
-        """Those of each column."""
-        if not names:
-            return {}
-        parts = (
-            np.broadcast_to(part, len(names)) for part in (self.count, self.mean, self.squares)
-        )
-        return {name: Moments(*each) for name, *each in zip(names, *parts, strict=True)}
-
-    def fits_float32(self) -> bool:
-        """Whether float32 loses nothing that matters; see `_FAR`."""
-        deviation = np.sqrt(self.squares / np.maximum(self.count, 1))
-        size = np.abs(self.mean) + deviation
-        near = np.abs(self.mean) <= _FAR * deviation
-        scaled = (size < _LARGE) & ((deviation > _SMALL) | (size == 0))
-        return bool(np.all((near & scaled) | ((deviation == 0) & (size < _LARGE))))
 
 
 @dataclass
@@ -102,7 +56,8 @@ def learn(table: Table, names: list[str], categories: Collection[str] = ()) -> L
     moments, odd, n_rows = _look(table, kinds)
     for name, cells in odd.items():
         if cells.count <= moments[name].count:
-            raise DataError(f"{cells.first}, as most of the others are")
+            hint = f"--categories {name} takes all of them for names"
+            raise DataError(f"{cells.first}, as most of the others are; {hint}")
         if cells.dates == cells.count:
             refused[name] = "holds dates"
         else:
@@ -113,7 +68,9 @@ def learn(table: Table, names: list[str], categories: Collection[str] = ()) -> L
             refused[name] = "holds no values"
     values = _values(table, [name for name in names if kinds[name] == "category"])
     for name, texts in values.items():
-        if name not in refused and _are_too_many(len(texts), n_rows, name in categories):
+        if not texts:
+            refused.setdefault(name, "holds no values")
+        elif name not in refused and _are_too_many(len(texts), n_rows, name in categories):
             shown = f"more than {_MOST_VALUES}" if len(texts) > _MOST_VALUES else len(texts)
             refused[name] = f"holds {shown} different texts in {n_rows} rows"
     if refused:

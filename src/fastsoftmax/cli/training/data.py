@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from fastsoftmax.cli.errors import DataError, UsageError
 from fastsoftmax.cli.model_file import Saved
-from fastsoftmax.cli.request import Request
 from fastsoftmax.cli.tables.encoding import encode
 from fastsoftmax.cli.tables.labels import label_column, read_labels, refuse_nonsense
 from fastsoftmax.cli.tables.learning import learn
@@ -18,6 +17,7 @@ from fastsoftmax.cli.tables.matrix import Matrix
 from fastsoftmax.cli.tables.recipe import Recipe
 from fastsoftmax.cli.tables.table import Table
 from fastsoftmax.cli.tables.text import learn_text
+from fastsoftmax.cli.training.request import Request
 from fastsoftmax.model import SoftmaxModel, class_array
 
 Array = npt.NDArray[Any]
@@ -79,6 +79,8 @@ def _of_table(table: Table, asked: Request) -> TrainingData:
     y, rows = read_labels(table, label, None, drop=asked.missing == "drop")
     refuse_nonsense(y, f"{table.name}: column {label!r}", asked.many_classes)
     texts = table.named(asked.text, "--text")
+    if label in texts:
+        raise UsageError(f"--text: {label!r} is the column of labels")
     others = [name for name in names if name not in texts]
     learnt = learn(table, others, table.named(asked.categories, "--categories"))
     columns = [*learnt.columns, *(learn_text(table, name) for name in texts)]

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from fastsoftmax.cli import model_file
 from fastsoftmax.cli.output import FAILED, INTERRUPTED, ended
-from fastsoftmax.cli.request import Request
-from fastsoftmax.cli.training_data import TrainingData
+from fastsoftmax.cli.training.data import TrainingData
+from fastsoftmax.cli.training.request import Request
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.solvers import FitResult, fit
 from fastsoftmax.training import DivergenceError, SGDResult, TrainingInterrupted, fit_sgd

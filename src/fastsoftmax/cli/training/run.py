@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax.cli.applying import labelled
-from fastsoftmax.cli.fitting import Result, refitted, trained
-from fastsoftmax.cli.optimum import choose_penalty, optimum_facts
 from fastsoftmax.cli.output import facts_table, note, show
-from fastsoftmax.cli.request import Request
 from fastsoftmax.cli.scores import by_class, evaluation
-from fastsoftmax.cli.split import held_out, put_last
 from fastsoftmax.cli.tables.labels import label_column
 from fastsoftmax.cli.tables.table import Table
-from fastsoftmax.cli.training_data import TrainingData, training_data
+from fastsoftmax.cli.training.data import TrainingData, training_data
+from fastsoftmax.cli.training.fitting import Result, refitted, trained
+from fastsoftmax.cli.training.optimum import choose_penalty, optimum_facts
+from fastsoftmax.cli.training.request import Request
+from fastsoftmax.cli.training.split import held_out, put_last
 from fastsoftmax.solvers import FitResult
 
 Array = npt.NDArray[Any]
