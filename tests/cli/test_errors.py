@@ -87,8 +87,10 @@ def test_another_separator_is_noticed(run, misused, tmp_path, separator):
 
 def test_divergence_speaks_of_the_options(run, fails, tmp_path):
     out = "-o", tmp_path / "m.npz"
-    result = run("train", "--learning-rate", "1e39", "--epochs", "1", *out)
-    fails(result, "diverged in epoch 1", "--learning-rate 1e+39 is too high", "not saved")
+    for rate, epoch in (("1e39", 1), ("1000", 3)):  # the loss overflows, or ends far too high
+        result = run("train", "--learning-rate", rate, "--epochs", 3, *out)
+        told = f"diverged in epoch {epoch}", f"--learning-rate {float(rate):g} is too high"
+        fails(result, *told, "not saved")
     assert not (tmp_path / "m.npz").exists()
 
 

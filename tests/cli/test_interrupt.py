@@ -9,6 +9,7 @@ from contextlib import suppress
 import pytest
 
 import fastsoftmax as fs
+from fastsoftmax.cli import main
 from fastsoftmax.cli.tables import files
 from fastsoftmax.cli.training import fitting
 from fastsoftmax.solvers.lbfgs import LBFGS
@@ -87,6 +88,20 @@ def test_ctrl_c_elsewhere_is_one_line(run, trained, tmp_path, monkeypatch):
     result = run("predict", trained, tmp_path / "data.csv")
     assert result.exit_code == 130
     assert result.stderr == "fastsoftmax: interrupted\n"
+
+
+def test_ctrl_c_while_modules_are_imported_is_one_line(monkeypatch, capsys):
+    class Interrupts:
+        def find_spec(self, name, path, target=None):
+            if name == "fastsoftmax.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "fastsoftmax.cli.app")
+    monkeypatch.setattr(sys, "meta_path", [Interrupts(), *sys.meta_path])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "fastsoftmax: interrupted\n"
 
 
 def read_something(reader):

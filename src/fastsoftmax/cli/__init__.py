@@ -15,4 +15,7 @@ def main() -> None:
         if (error.name or "").partition(".")[0] not in EXTRA:
             raise
         sys.exit(f"fastsoftmax: {error.name} is missing; pip install 'fastsoftmax[cli]'")
+    except KeyboardInterrupt:  # while modules are imported; later, the commands see to it
+        print("fastsoftmax: interrupted", file=sys.stderr)
+        sys.exit(130)
     app()
