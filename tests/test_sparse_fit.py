@@ -110,6 +110,22 @@ def test_without_a_penalty():
     assert separable.stopped == "separable"
 
 
+@pytest.mark.parametrize("factor", [1e9, 1e-9])
+def test_features_of_sizes_that_float32_is_too_coarse_for(factor):
+    X, y = problem(60, 20, 3)
+    expected = fs.fit(X, y, l2=1e-3, tol=1e-6)
+    result = fs.fit(X * factor, y, l2=1e-3 * factor**2, tol=1e-6)
+    assert result.converged
+    assert result.objective == pytest.approx(expected.objective, rel=2e-6)
+
+
+def test_features_far_from_zero():
+    X, y = problem(60, 20, 3)
+    sparse, dense = both(sp.csr_array(X.toarray() + 1e4 + np.arange(20)), y, l2=1e-3, tol=1e-6)
+    assert sparse.converged
+    assert sparse.objective == pytest.approx(dense.objective, rel=2e-6)
+
+
 def test_float32_is_proved_as_well():
     X, y = problem(200, 300, 4, np.float32)
     result = fs.fit(X, y)

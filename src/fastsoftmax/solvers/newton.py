@@ -19,7 +19,7 @@ import numpy.typing as npt
 from fastsoftmax.functional import cross_entropy_and_gradient, softmax
 from fastsoftmax.solvers.certificate import inverse_of_biases
 from fastsoftmax.solvers.objective import Objective, Point
-from fastsoftmax.solvers.spans import FLOAT, FeatureSpan, RowSpan, Vector
+from fastsoftmax.solvers.spans import FeatureSpan, RowSpan, Vector
 
 Array = npt.NDArray[Any]
 
@@ -136,10 +136,10 @@ class NewtonCG:
         """About where the objective's second-order model at a point has its minimum."""
         span, objective = self._span, self._objective
         assert span is not None
-        P = softmax(fit.Z.astype(FLOAT))
-        a = objective.weights_of_rows().astype(FLOAT)[:, None]
-        l2 = FLOAT.type(objective.l2)
-        unit = FLOAT.type(span.bias_unit)
+        dtype = span.dtype
+        P = softmax(fit.Z.astype(dtype))
+        a = objective.weights_of_rows().astype(dtype)[:, None]
+        l2, unit = dtype.type(objective.l2), dtype.type(span.bias_unit)
 
         def times(p: Vector) -> Vector:
             Z = p.z + unit * p.b
@@ -147,7 +147,7 @@ class NewtonCG:
             Z *= P
             Z *= a
             product = span.lifted(Z)
-            b = unit * Z.sum(axis=0, dtype=np.float64).astype(FLOAT)
+            b = unit * Z.sum(axis=0, dtype=np.float64).astype(dtype)
             objective.count_halves(2)
             return Vector(
                 product.x + l2 * p.x, product.z + l2 * p.z, b, float(objective.l2) * p.of_start
@@ -164,8 +164,8 @@ class NewtonCG:
             if not bend > 0:
                 break
             s = square / bend
-            x += FLOAT.type(s) * p.x
-            b += FLOAT.type(s) * p.b
+            x += dtype.type(s) * p.x
+            b += dtype.type(s) * p.b
             of_start += s * p.of_start
             r = r.plus(-s, product)
             before, square = square, span.dot(r, r)
@@ -199,6 +199,7 @@ class NewtonCG:
         assert span is not None
         n = objective.n_features
         change = span.logits(direction[:, :n].T)
+        objective.count_halves(1)
         of_biases = direction[:, -1] if objective.intercept else np.zeros(len(direction))
         noise = 4 * float(np.finfo(np.float64).eps) * abs(point.objective)
         a = 1.0

@@ -13,11 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax.functional import sparse
+from fastsoftmax.solvers.certificate import norm
 from fastsoftmax.solvers.objective import Objective, Point
 
 Array = npt.NDArray[Any]
 
-FLOAT = np.dtype(np.float32)  # of the vectors of conjugate gradients
+# Steps are found in float32, unless features have sizes whose products it cannot hold, or means far
+# larger than their spread: centring would cost most of its digits.
+_SIZES = 1e-6, 1e6
+_FAR = 10.0
 
 
 class Vector(NamedTuple):
@@ -30,7 +34,7 @@ class Vector(NamedTuple):
 
     def plus(self, a: float, other: Vector) -> Vector:
         """This + a * other."""
-        f = FLOAT.type(a)
+        f = self.x.dtype.type(a)
         return Vector(
             self.x + f * other.x,
             self.z + f * other.z,
@@ -54,12 +58,15 @@ class _Span:
         self.bias_unit = np.sqrt(spread) or 1.0
         if not objective.intercept:
             self.bias_unit = 0.0
+        size = norm(objective.spans)
+        far = norm(self._centre * self._scale) > _FAR * size
+        narrow = _SIZES[0] < size < _SIZES[1] and not far
+        self.dtype = np.dtype(np.float32 if narrow else np.float64)
 
     def logits(self, V: Array) -> Array:
         """U V (N, K), in V's type."""
         W = V if self._is_plain else V * self._scale.astype(V.dtype)[:, None]
         b = -np.einsum("d,dk->k", self._centre.astype(V.dtype), W)
-        self._objective.count_halves(1 if V.dtype == np.float64 else 0)
         return sparse.logits(self._columns, self._objective.samples.weight, W, b)
 
     def to_features(self, R: Array) -> Array:
@@ -86,7 +93,7 @@ class _Span:
         return gradient
 
     def _biases_down(self, R: Array) -> Array:
-        return np.asarray(-self.bias_unit * R.sum(axis=0)).astype(FLOAT)
+        return np.asarray(-self.bias_unit * R.sum(axis=0)).astype(self.dtype)
 
 
 class FeatureSpan(_Span):
@@ -103,13 +110,13 @@ class FeatureSpan(_Span):
     def downhill(self, point: Point, weights: Vector, R: Array) -> Vector:
         """The negative gradient at a point with residuals R."""
         n = self._objective.n_features
-        x = -np.ascontiguousarray(point.gradient[:, :n].T).astype(FLOAT)
+        x = -np.ascontiguousarray(point.gradient[:, :n].T).astype(self.dtype)
         return Vector(x, self.logits(x), self._biases_down(R), 0.0)
 
     def lifted(self, U: Array) -> Vector:
         """U' U for rows (N, K): as weights, with their logits."""
         x = self.to_features(U)
-        return Vector(x, self.logits(x), np.zeros(U.shape[1], FLOAT), 0.0)
+        return Vector(x, self.logits(x), np.zeros(U.shape[1], U.dtype), 0.0)
 
     def dot(self, u: Vector, v: Vector) -> float:
         return _sum(u.x, v.x) + float(u.b @ v.b)
@@ -127,14 +134,14 @@ class RowSpan(_Span):
         self._start = start.copy()
         nothing = not start.any()
         n_rows, n_classes = len(objective.samples.X), objective.n_classes
-        self._z = np.zeros((n_rows, n_classes), FLOAT)
+        self._z = np.zeros((n_rows, n_classes), self.dtype)
         if not nothing:
-            self._z = self.logits(self._start).astype(FLOAT)
+            self._z = self.logits(self._start).astype(self.dtype)
         self._square = float(np.einsum("dk,dk->", start, start))
-        m = self._centre.astype(FLOAT)
+        m = self._centre.astype(self.dtype)
         weight = objective.samples.weight
-        self._h = sparse.logits(self._columns, weight, m[:, None], np.zeros(1, FLOAT))  # X m
-        self._mm = FLOAT.type(m @ m)
+        self._h = sparse.logits(self._columns, weight, m[:, None], np.zeros(1, self.dtype))  # X m
+        self._mm = m @ m
 
     def start(self, V: Array) -> Vector:
         return _nothing(self._objective)._replace(of_start=1.0)
@@ -145,15 +152,15 @@ class RowSpan(_Span):
 
     def downhill(self, point: Point, weights: Vector, R: Array) -> Vector:
         n, l2 = self._objective.n_features, self._objective.l2
-        x = -(R + l2 * weights.x).astype(FLOAT)
-        down = -np.ascontiguousarray(point.gradient[:, :n].T).astype(FLOAT)
+        x = -(R + l2 * weights.x).astype(self.dtype)
+        down = -np.ascontiguousarray(point.gradient[:, :n].T).astype(self.dtype)
         return Vector(x, self.logits(down), self._biases_down(R), -l2 * weights.of_start)
 
     def lifted(self, U: Array) -> Vector:
         n_classes = U.shape[1]
-        weight, no_biases = self._objective.samples.weight, np.zeros(n_classes, FLOAT)
+        weight, no_biases = self._objective.samples.weight, np.zeros(n_classes, U.dtype)
         Z = sparse.logits(self._columns, weight, sparse.product(self._columns, U), no_biases)
-        sums = U.sum(axis=0, dtype=np.float64).astype(FLOAT)
+        sums = U.sum(axis=0, dtype=np.float64).astype(self.dtype)
         Z -= self._h * sums
         Z -= np.einsum("n,nk->k", self._h[:, 0], U) - self._mm * sums
         return Vector(U, Z, no_biases, 0.0)
