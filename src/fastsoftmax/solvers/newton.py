@@ -57,6 +57,27 @@ class NewtonCG:
         self._at: tuple[Point, Vector, _Fit] | None = None  # the last point, in the span
         self.count = 0
 
+    def at(self, parameters: Array) -> Point:
+        """Where to begin: these weights, with their best biases."""
+        objective = self._objective
+        n = objective.n_features
+        V = parameters[:, :n].T
+        wide = n > len(objective.samples.X)
+        plain = bool((objective.scaling.scale == 1).all())
+        span = self._span = RowSpan(objective, V) if wide and plain else FeatureSpan(objective)
+        Z = np.zeros((len(objective.samples.X), objective.n_classes))
+        if V.any():
+            Z = span.logits(V)
+            objective.count_halves(1)
+        fit = self._fit(Z, self._biases(parameters))
+        parameters = parameters.copy(order="F")
+        if objective.intercept:
+            parameters[:, -1] = fit.biases
+        value = fit.loss + objective.penalty(parameters)
+        point = Point(parameters, fit.loss, value, span.gradient(parameters, fit.R))
+        self._at = point, span.start(), fit
+        return point
+
     def forget(self) -> None:
         """Nothing is remembered that could mislead."""
         self.count = 0
@@ -85,28 +106,19 @@ class NewtonCG:
 
     def _located(self, point: Point) -> tuple[Vector, _Fit]:
         """A point's weights in the span, and its logits."""
-        n = self._objective.n_features
-        V = point.parameters[:, :n].T
-        if self._span is None:
-            objective = self._objective
-            wide = objective.n_features > len(objective.samples.X)
-            plain = bool((objective.scaling.scale == 1).all())
-            self._span = RowSpan(objective, V) if wide and plain else FeatureSpan(objective)
-            fit = self._fit(self._span.logits(V), self._biases(point), polish=False)
-            self._at = point, self._span.start(V), fit
         assert self._at is not None
         known, weights, fit = self._at
         if known is not point:  # its biases may have changed, its weights have not
-            biases = self._biases(point)
+            biases = self._biases(point.parameters)
             fit = self._fit(fit.Z - fit.biases, biases, polish=False)
             self._at = point, weights, fit
         return weights, fit
 
-    def _biases(self, point: Point) -> Array:
+    def _biases(self, parameters: Array) -> Array:
         objective = self._objective
         if not objective.intercept:
             return np.zeros(objective.n_classes)
-        biases: Array = point.parameters[:, -1]
+        biases: Array = parameters[:, -1]
         return biases
 
     def _fit(self, Z: Array, biases: Array, *, polish: bool = True) -> _Fit:

@@ -142,15 +142,21 @@ class Solve:
             # far means cost narrower numbers their digits; of few passes each should be exact
             self._dtype = np.dtype(np.float64)
         if self.guess is not None:
-            point = objective.at(self.guess, self._dtype)
+            point = self._at(self.guess)
             if point.objective < self.at_start:
                 self._point = point
                 return point
-        point = objective.at(self.start, self._dtype)
+        point = self._at(self.start)
         if not point.is_finite:
             objective.raise_overflow(self.start, self._dtype)
         self._point = point
         return point
+
+    def _at(self, parameters: Array) -> Point:
+        """Where steps may begin."""
+        if isinstance(self.steps, NewtonCG):
+            return self.steps.at(parameters)
+        return self.objective.at(parameters, self._dtype)
 
     def _limit(self) -> str:
         """Which limit is reached, if any."""

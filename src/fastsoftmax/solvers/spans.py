@@ -99,7 +99,7 @@ class _Span:
 class FeatureSpan(_Span):
     """Coordinates are the weights."""
 
-    def start(self, V: Array) -> Vector:
+    def start(self) -> Vector:
         """Where a solution begins."""
         return _nothing(self._objective)
 
@@ -143,7 +143,7 @@ class RowSpan(_Span):
         self._h = sparse.logits(self._columns, weight, m[:, None], np.zeros(1, self.dtype))  # X m
         self._mm = m @ m
 
-    def start(self, V: Array) -> Vector:
+    def start(self) -> Vector:
         return _nothing(self._objective)._replace(of_start=1.0)
 
     def sum(self, weights: Vector, a: float, step: Vector) -> Vector:
