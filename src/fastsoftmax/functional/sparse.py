@@ -280,6 +280,11 @@ def logits(columns: Columns, weight: Array, W: Array, b: Array) -> Array:
     return Z
 
 
+def curve(P: Array, weight: Array, b: Array, Z: Array) -> None:
+    """A change Z + b of logits (N, K) becomes that of weight * P, in Z."""
+    launch(sparse.curve, P, weight, b, Z, parallel=pays_to_share(len(P), P.shape[1]))
+
+
 def moments(columns: Columns, weight: Array) -> tuple[Array, Array]:
     """(weighted means (D,) of the columns, sums of weight * (x - mean)**2), in float64."""
     total = check.sum_of(weight)

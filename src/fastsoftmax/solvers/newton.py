@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax.functional import cross_entropy_and_gradient, softmax
+from fastsoftmax.functional.sparse import curve
 from fastsoftmax.solvers.certificate import inverse_of_biases
 from fastsoftmax.solvers.objective import Objective, Point
 from fastsoftmax.solvers.spans import FeatureSpan, RowSpan, Vector
@@ -150,14 +151,12 @@ class NewtonCG:
         assert span is not None
         dtype = span.dtype
         P = softmax(fit.Z.astype(dtype))
-        a = objective.weights_of_rows().astype(dtype)[:, None]
+        a = objective.weights_of_rows().astype(dtype)
         l2, unit = dtype.type(objective.l2), dtype.type(span.bias_unit)
 
         def times(p: Vector) -> Vector:
-            Z = p.z + unit * p.b
-            Z -= np.einsum("nk,nk->n", P, Z)[:, None]
-            Z *= P
-            Z *= a
+            Z = p.z.copy()
+            curve(P, a, unit * p.b, Z)
             product = span.lifted(Z)
             b = unit * Z.sum(axis=0, dtype=np.float64).astype(dtype)
             objective.count_halves(2)
