@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastsoftmax as fs
+from fastsoftmax.training.columns import moments
 
 sp = pytest.importorskip("scipy.sparse")
 
@@ -169,3 +170,16 @@ def test_a_value_that_is_not_finite_is_named():
     column = X.indices[X.indptr[5] + 1]
     with pytest.raises(ValueError, match=rf"X\[5, {column}\] is nan"):
         fs.fit(X, y)
+
+
+def test_constant_columns_have_no_variance_that_rounding_makes():
+    r = np.random.default_rng(0)
+    weight = r.random(200)
+    weight[5] = 0
+    X = np.c_[np.full(200, 0.1), 1e6 + np.arange(200) * 1e-3, np.zeros(200), r.random(200)]
+    dense = moments(X, weight)
+    X[5, 0] = 7  # which does not count
+    sparse = moments(fs.validation.rows_of(sp.csr_array(X)), weight)
+    assert sparse.spread[[0, 2]].tolist() == [0, 0]
+    assert sparse.mean[0] == 0.1
+    np.testing.assert_allclose(sparse.spread[[1, 3]], dense.spread[[1, 3]], rtol=1e-4)

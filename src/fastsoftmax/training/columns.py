@@ -30,6 +30,11 @@ _SAMPLE_ROWS = 512
 _FAR = 100.0
 
 
+# A share of the mean square, below which the variance of a sparse column is taken anew: there is
+# rounding in the weight of the rows that lack the column, too.
+_NEAR = 1e-6
+
+
 @dataclass(frozen=True)
 class Moments:
     """Weighted moments of the columns of the rows seen so far, in float64."""
@@ -57,7 +62,7 @@ def moments(X: Any, weight: Array, columns: Columns | None = None) -> Moments:
     A column that is not finite, or whose variance is beyond float64, is a ValueError.
     """
     if isinstance(X, CSR):
-        result = _sparse_moments(columns or Columns(X, weight, 1, keep=True), weight)
+        result = _sparse_moments(X, weight, columns or Columns(X, weight, 1, keep=True))
     else:
         result = _dense_moments(X, weight)
     bad = ~np.isfinite(result.spread)
@@ -70,10 +75,32 @@ def moments(X: Any, weight: Array, columns: Columns | None = None) -> Moments:
     return result
 
 
-def _sparse_moments(columns: Columns, weight: Array) -> Moments:
+def _sparse_moments(X: CSR, weight: Array, columns: Columns) -> Moments:
     with np.errstate(over="ignore", invalid="ignore"):
         mean, spread = sparse.moments(columns, weight)
-    return Moments(check.sum_of(weight), mean, spread)
+        result = Moments(check.sum_of(weight), mean, spread)
+        near = (spread <= _NEAR * result.weight * mean**2) & (mean != 0)
+        return _settled(result, near, X, weight) if near.any() else result
+
+
+def _settled(moments: Moments, near: Array, X: CSR, weight: Array) -> Moments:
+    """The moments, those of the columns `near` (D,) anew, as far as they are full.
+
+    They are taken about an entry of the column, so that one that is constant has no variance.
+    """
+    rows = np.flatnonzero(weight)
+    X, weight = X[rows].canonical(), weight[rows]
+    entries = near[X.indices]
+    columns, x = X.indices[entries], X.data[entries].astype(np.float64)
+    a, size = weight[X.row_numbers()[entries]], X.n_features
+    full = near & (np.bincount(columns, minlength=size) == len(X))
+    origin = np.full(size, np.inf)
+    np.minimum.at(origin, columns, x)
+    x -= origin[columns]
+    shift = np.bincount(columns, a * x, size) / moments.weight
+    spread = np.bincount(columns, a * (x - shift[columns]) ** 2, size)
+    mean = np.where(full, origin + shift, moments.mean)
+    return Moments(moments.weight, mean, np.where(full, spread, moments.spread))
 
 
 def _dense_moments(X: Array, weight: Array) -> Moments:
@@ -99,7 +126,7 @@ class Scaling(NamedTuple):
     centre: Array  # (D,) or (0,), float64
     scale: Array
 
-    def like(self, X: Array) -> Scaling:
+    def like(self, X: Any) -> Scaling:
         """In the dtype of X, for a kernel."""
         return Scaling(self.centre.astype(X.dtype), self.scale.astype(X.dtype))
 
