@@ -705,13 +705,6 @@ def test_constant_columns_of_any_size_are_no_error():
     fs.fit_sgd(X, Y4, epochs=1)
 
 
-def test_sparse_X_is_a_type_error():
-    sparse = pytest.importorskip("scipy.sparse")
-    for X in (sparse.csr_array(X43), sparse.coo_matrix(X43)):
-        with pytest.raises(TypeError, match="X is sparse; a dense array is needed"):
-            fs.fit_sgd(X, Y4)
-
-
 # Data
 
 

@@ -79,6 +79,30 @@ class CSR:
         addresses = (a.ctypes.data for a in (self.data, self.indices, self.indptr))
         return (self.data[:0], *addresses)  # type: ignore[return-value]
 
+    def without_empty_columns(self, keep: Array) -> tuple[CSR, Array]:
+        """(the rows of the columns that have entries or are to `keep` (D,), these columns).
+
+        They are numbered anew, in their order.
+        """
+        entries = slice(int(self.indptr[0]), int(self.indptr[-1]))
+        indices = self.indices[entries]
+        present = keep.copy()
+        present[indices] = True
+        columns = np.flatnonzero(present)
+        if len(columns) == self.n_features:
+            return self, columns
+        numbers = np.cumsum(present, dtype=np.int32) - np.int32(1)
+        return (
+            replace(
+                self,
+                data=self.data[entries],
+                indices=numbers[indices],
+                indptr=self.indptr - self.indptr[0],
+                n_features=len(columns),
+            ),
+            columns,
+        )
+
     def row_numbers(self) -> Array:
         """(entries,): the row of each."""
         return np.repeat(np.arange(len(self)), np.diff(self.indptr))
@@ -197,7 +221,7 @@ def _sorted(rows: CSR) -> CSR:
     n_entries, numbers = rows.n_entries, rows.row_numbers()
     entries = slice(int(rows.indptr[0]), int(rows.indptr[-1]))
     indices, data = rows.indices[entries], rows.data[entries]
-    order = np.lexsort((indices, numbers))
+    order = np.argsort(numbers << 32 | indices)  # 235,000 entries: 5 ms, and 23 by `lexsort`
     numbers, indices, data = numbers[order], indices[order], data[order]
     new = np.ones(n_entries, np.bool_)
     new[1:] = (numbers[1:] != numbers[:-1]) | (indices[1:] != indices[:-1])

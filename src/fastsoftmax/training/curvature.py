@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
+from fastsoftmax.csr import CSR
 from fastsoftmax.kernels.passes.directions import leading_directions, project_rows
 from fastsoftmax.kernels.tiles.packing import padded
 from fastsoftmax.kernels.tiles.sizes import DIRECTIONS, pays_to_share
@@ -28,6 +29,9 @@ Array = npt.NDArray[Any]
 _FEW_ROWS, _MANY_ROWS = 512, 4096
 _SHORT_SIZE, _LONG_SIZE = 130_000, 2_000_000
 _ITERATIONS = 12
+
+# Entries of a sample of sparse rows.
+_SPARSE_ENTRIES = 2**15
 
 # Numbers of a start that is kept for the next call.
 _SHORT_START = 4096
@@ -112,10 +116,59 @@ def curvature(
         along = np.einsum("jd,d->j", Q[:DIRECTIONS], mean)
         square -= float((directions.shrink * values[:DIRECTIONS]).sum())
         mean_square = max(mean_square - float((directions.shrink * along**2).sum()), 0)
-    bias = directions.bias_step
+    return _bend(square, largest, mean_square, directions.bias_step), directions
+
+
+def sparse_curvature(X: CSR, weight: Array, centre: Array) -> tuple[Curvature, float]:
+    """(the curvature, what is left of a step of the biases) of scaled rows less `centre`.
+
+    From evenly spaced rows of weights above zero, and products of pairs of these. Only steps of the
+    biases are shortened, whose curvature of 1 is far above that of features that few rows have.
+    """
+    rows = np.flatnonzero(weight)
+    n_read = int(_SPARSE_ENTRIES * len(X) / max(X.n_entries, 1))
+    sample = rows[spaced(len(rows), min(max(n_read, _FEW_ROWS), _MANY_ROWS, len(rows)))]
+    X, a = X[sample], weight[sample].astype(np.float64)
+    a /= a.sum()
+    root, x = np.sqrt(a), X.data.astype(np.float64)
+    present, columns = np.unique(X.indices, return_inverse=True)
+    numbers, n_rows = X.row_numbers(), len(X)
+    along: Array = np.zeros(n_rows)  # u'centre
+    constant = 0.0  # centre'centre
+    if centre.size:
+        along = np.bincount(numbers, x * centre[X.indices], n_rows)
+        constant = float(np.einsum("d,d->", centre, centre))
+
+    def products(z: Array) -> Array:
+        """U U' z, of centred rows U."""
+        q = np.bincount(columns, x * z[numbers], len(present))
+        result = np.bincount(numbers, x * q[columns], n_rows)
+        total = float(z.sum())
+        centred: Array = result - along * total + (constant * total - float(along @ z))
+        return centred
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        square = float((a * (np.bincount(numbers, x * x, n_rows) - 2 * along)).sum()) + constant
+        if not square < 1e150:  # its square, below, would overflow
+            return Curvature(0.5 * (square + 1), 0.5 * (square + 1)), 1.0
+    z, largest = np.random.default_rng(0).standard_normal(n_rows), 0.0
+    for _ in range(_ITERATIONS):
+        length = float(np.sqrt(np.einsum("n,n->", z, z)))
+        if length == 0:
+            break
+        z /= length
+        new = root * products(root * z)
+        largest = max(largest, float(np.einsum("n,n->", z, new)))
+        z = new
+    bias = min(largest, 1.0) if largest > 0 else 1.0
+    return _bend(square, largest, float(np.einsum("n,n->", a, products(a))), bias), bias
+
+
+def _bend(square: float, largest: float, mean_square: float, bias: float) -> Curvature:
+    """Of the mean squares of rows, the largest of directions, and the square of the mean row."""
     single = 0.5 * (square + bias)
     whole = 0.25 * (largest + bias + math.sqrt((largest - bias) ** 2 + 4 * bias * mean_square))
-    return Curvature(min(whole, single), single), directions
+    return Curvature(min(whole, single), single)
 
 
 def _steep(Q: Array, values: Array, l2: float) -> Directions:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fastsoftmax import frames, functional
 from fastsoftmax import validation as check
+from fastsoftmax.csr import CSR
 from fastsoftmax.functional.predictions import weighted_predict
 from fastsoftmax.model import SoftmaxModel, class_array, raise_unless_alike
 
@@ -28,6 +29,10 @@ class Samples(NamedTuple):
     def weight_scale(self) -> float:
         """1 over the mean weight, so that weights have a mean of 1."""
         return len(self.X) / self.total_weight
+
+    def canonical(self) -> Samples:
+        """The same rows, sparse ones with their columns in order and each once."""
+        return self._replace(X=self.X.canonical()) if isinstance(self.X, CSR) else self
 
     def in_units(self) -> Samples:
         """The same rows, their weights in units that fit float32."""

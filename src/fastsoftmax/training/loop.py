@@ -21,6 +21,7 @@ from fastsoftmax.training.data import Samples, Validation
 from fastsoftmax.training.optimizer import Optimizer
 from fastsoftmax.training.progress import Progress
 from fastsoftmax.training.result import DivergenceError, Epoch, History, SGDResult
+from fastsoftmax.training.sparse_optimizer import SparseOptimizer
 
 Array = npt.NDArray[Any]
 
@@ -54,8 +55,9 @@ class Training:
 
     samples: Samples
     held_out: Validation | None
-    optimizer: Optimizer
-    projections: Array  # of the rows of `samples` on the optimizer's directions
+    optimizer: Optimizer | SparseOptimizer
+    projections: Array | None  # of the rows of `samples` on the optimizer's directions
+    given: Samples  # the same rows in the units of X, where `samples` has other ones
     make_model: Callable[[Array, Array], SoftmaxModel]  # from W, b in the units of X
     start: Callable[[], tuple[Array, Array]]  # W, b before the first epoch
     goes_on: bool  # from a model
@@ -169,7 +171,7 @@ class Training:
 
     def _loss_at(self, W: Array, b: Array) -> float:
         """The mean loss of weights and biases in the units of X, infinite where logits overflow."""
-        X, targets, weight, _ = self.samples
+        X, targets, weight, _ = self.given
         smoothing = self.optimizer.label_smoothing
         try:
             return float(

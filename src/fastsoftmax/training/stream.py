@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
+from fastsoftmax.csr import CSR
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.training import data
 from fastsoftmax.training.columns import (
@@ -22,11 +23,14 @@ from fastsoftmax.training.columns import (
     no_scaling,
     raise_if_out_of_scale,
     standard_scaling,
+    standardizes,
 )
 from fastsoftmax.training.data import Samples
 from fastsoftmax.training.optimizer import Optimizer
 from fastsoftmax.training.result import DivergenceError
-from fastsoftmax.training.sgd import curvature_of_batches, even_batches
+from fastsoftmax.training.sgd import even_batches
+from fastsoftmax.training.sparse_optimizer import SparseOptimizer, scaled
+from fastsoftmax.training.steps import curvature_of_batches, curvature_of_sparse_batches
 
 Array = npt.NDArray[Any]
 
@@ -40,7 +44,7 @@ class Options(NamedTuple):
     learning_rate: float | None = None  # None: 1 over the largest curvature so far
     momentum: float = 0.9
     nesterov: bool = False
-    standardize: bool = True
+    standardize: bool | str = "auto"  # as `standardizes` takes it
     label_smoothing: float = 0.0
 
 
@@ -83,6 +87,7 @@ class Stream:
         self.weight = 0.0
         self.scaling = no_scaling()
         self._bend = 0.0  # the largest curvature so far
+        self._sparse = False  # whether the last rows were
         self._moments = Moments(0.0, np.zeros(n_features), np.zeros(n_features))
         self._optimizer = self._new_optimizer(1, model.W, model.b)
 
@@ -90,7 +95,7 @@ class Stream:
     def model(self) -> SoftmaxModel:
         """As it is now, in the units of X."""
         W, b = self._optimizer.parameters
-        W, b = W.astype(self.dtype), b.astype(self.dtype)
+        W, b = W.astype(self.dtype, copy=False), b.astype(self.dtype, copy=False)
         return SoftmaxModel(W, b, self.classes, self.feature_names)
 
     def use(self, options: Options) -> None:
@@ -112,9 +117,10 @@ class Stream:
             If the loss overflows. Whatever is raised, the whole call is undone.
         """
         samples, _, _ = data.samples(X, y, self.classes, sample_weight, None, None)
+        check.samples(samples.X, len(self._moments.mean), self.dtype)
         check.raise_if_non_finite(samples.weight, X=samples.X)
         after = copy.copy(self)
-        loss = after._epoch(samples)
+        loss = after._epoch(samples.canonical())
         if loss is None:
             raise DivergenceError(self.calls, after._rate(), self.model)
         self.__dict__ = after.__dict__  # one store: no signal can come half-way
@@ -190,40 +196,48 @@ class Stream:
     def _epoch(self, samples: Samples) -> float | None:
         """One step for each batch; the mean loss, or None where it overflows."""
         X, targets, weight, total_weight = samples
+        standardize = standardizes(self.options.standardize, X)
         batch_size = even_batches(len(X), self.options.batch_size)
         # The largest batch decides how each is cut into chunks, so that the last may be smaller,
         # as in an epoch of `fit_sgd`, and have the same bits.
-        if batch_size > self._optimizer.batch_size:
-            self._renew_optimizer(batch_size)
+        sparse = isinstance(X, CSR)
+        if batch_size > self._optimizer.batch_size or sparse != self._sparse:
+            self._sparse = sparse
+            self._renew_optimizer(max(batch_size, self._optimizer.batch_size))
         else:
             self._optimizer = copy.copy(self._optimizer)
         loss = 0.0
         for start in range(0, len(X), batch_size):
             rows = slice(start, start + batch_size)
-            loss += self._step(X[rows], targets[rows], weight[rows])
+            loss += self._step(X[rows], targets[rows], weight[rows], standardize)
             if not (np.isfinite(loss) and self._optimizer.is_finite()):
                 return None
         self.calls += 1
         return loss / total_weight
 
-    def _step(self, X: Array, targets: Array, weight: Array) -> float:
+    def _step(self, X: Any, targets: Array, weight: Array, standardize: bool) -> float:
         """The sum of weight * loss of a batch, before its step."""
         batch_weight = check.total_weight(weight, "mean") if weight.any() else 0.0
         self.rows += len(X)
         self.weight += batch_weight
         if self.weight == 0:
             return 0.0
-        if self.options.standardize:
+        if standardize:
             self._moments = self._moments.merged(moments(X, weight))
             raise_if_out_of_scale(self._moments, X, weight, self.dtype)
-        self._rescale(X.dtype)
+        self._rescale(standardize, X.dtype)
+        if isinstance(X, CSR):
+            X = scaled(X, self.scaling)
         # with this total, the step divides by the mean weight of all rows so far
         samples = Samples(X, targets, weight, len(X) * (self.weight / self.rows))
         if self.options.learning_rate is None and batch_weight > 0:
             own = samples._replace(total_weight=batch_weight)
-            bend, _ = curvature_of_batches(own, self.scaling, len(X))
+            measure = curvature_of_sparse_batches if self._sparse else curvature_of_batches
+            bend, _ = measure(own, self.scaling, len(X))
             self._bend = max(self._bend, bend * batch_weight / samples.total_weight)
         self._optimizer.l2 = self._l2()
+        if isinstance(self._optimizer, SparseOptimizer):
+            self._optimizer.bias_step = self._bias_step()
         order, rates, shares = np.arange(len(X)), np.array([self._rate()]), np.zeros(1)
         return float(self._optimizer.run(samples, order, rates, shares)[0])
 
@@ -235,10 +249,16 @@ class Stream:
             return self.options.learning_rate
         return 1 / (self._bend + self._l2()) if self._bend > 0 else 0.0
 
-    def _rescale(self, dtype: np.dtype[Any]) -> None:
+    def _bias_step(self) -> float:
+        """What is left of a step of the biases, whose curvature is 1: that of the weights."""
+        if self.options.learning_rate is not None or self._bend == 0:
+            return 1.0
+        return min(self._bend, 1.0)
+
+    def _rescale(self, standardize: bool, dtype: np.dtype[Any]) -> None:
         """Take up the scales of the moments; model and velocity stay, in the units of X."""
         new = no_scaling()
-        if self.options.standardize:
+        if standardize:
             new = standard_scaling(self._moments, dtype)
         if self.scaling.centre.size or new.centre.size:
             self._optimizer.use(new)
@@ -249,9 +269,10 @@ class Stream:
         self._optimizer = self._new_optimizer(batch_size, *old.parameters)
         self._optimizer.velocity = old.velocity
 
-    def _new_optimizer(self, batch_size: int, W: Array, b: Array) -> Optimizer:
+    def _new_optimizer(self, batch_size: int, W: Array, b: Array) -> Optimizer | SparseOptimizer:
         options = self.options
-        return Optimizer(
+        kind = SparseOptimizer if self._sparse else Optimizer
+        return kind(
             W,
             b,
             self.dtype,

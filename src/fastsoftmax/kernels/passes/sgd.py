@@ -10,7 +10,7 @@ its part of the weights in the update, where the chunks are added up in order.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -134,8 +134,8 @@ def prefetch_row(X: Rows, n: int, n_features: int) -> None:
 
 
 @jit_inline
-def batch_start(i: int, batches: Batches) -> int:
-    """Where in the order batch i begins."""
+def batch_start(i: int, batches: Any) -> int:
+    """Where in the order batch i begins, of dense or sparse rows."""
     per_epoch = ceil_div(batches.epoch_rows, batches.batch_size)
     start = i // per_epoch * batches.epoch_rows + i % per_epoch * batches.batch_size
     return min(start, batches.order.size)

@@ -1,0 +1,130 @@
+"""What the steps of `fit_sgd` train on and what takes them, for dense rows and for sparse ones."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax import validation as check
+from fastsoftmax.training import data
+from fastsoftmax.training.columns import Scaling
+from fastsoftmax.training.curvature import (
+    Curvature,
+    Directions,
+    curvature,
+    no_directions,
+    sparse_curvature,
+)
+from fastsoftmax.training.optimizer import Optimizer
+from fastsoftmax.training.sparse_optimizer import SparseOptimizer, scaled
+
+Array = npt.NDArray[Any]
+
+
+class Task(NamedTuple):
+    """What the steps train on, and what takes them."""
+
+    samples: data.Samples
+    optimizer: Optimizer | SparseOptimizer
+    projections: Array | None
+    rate: float
+    columns: Array | None  # those of X that the weights belong to; None for all
+
+
+def dense_steps(
+    samples: data.Samples,
+    W: Array,
+    b: Array,
+    dtype: np.dtype[Any],
+    scaling: Scaling,
+    rate: float | None,
+    options: dict[str, Any],
+) -> Task:
+    """Rows as they lie, and steps that are shortened along directions with the automatic rate."""
+    directions = no_directions(samples.X.shape[1])
+    if rate is None:
+        rate, directions = automatic_rate(samples, scaling, options["batch_size"], options["l2"])
+    optimizer = Optimizer(W, b, dtype, scaling=scaling, directions=directions, **options)
+    projections = directions.project(samples.X, scaling, dtype)
+    return Task(samples, optimizer, projections, rate, None)
+
+
+def sparse_steps(
+    samples: data.Samples,
+    W: Array,
+    b: Array,
+    dtype: np.dtype[Any],
+    scaling: Scaling,
+    rate: float | None,
+    options: dict[str, Any],
+) -> Task:
+    """Rows of the columns that have entries or weights, numbered anew; the others stay zero."""
+    check.raise_if_non_finite(samples.weight, X=samples.X)
+    X, columns = samples.X.without_empty_columns(W.any(axis=1))
+    if scaling.centre.size:
+        scaling = Scaling(*(array[columns] for array in scaling))
+    X = scaled(X, scaling)
+    samples, bias_step = samples._replace(X=X), 1.0
+    if rate is None:
+        bend, bias_step = curvature_of_sparse_batches(samples, scaling, options["batch_size"])
+        bend += options["l2"]
+        rate = 1 / bend if bend > 0 else 1.0
+    optimizer = SparseOptimizer(
+        W[columns],
+        b,
+        dtype,
+        scaling=scaling,
+        n_entries=X.n_entries / len(X),
+        bias_step=bias_step,
+        **options,
+    )
+    return Task(samples, optimizer, None, rate, columns)
+
+
+def automatic_rate(
+    samples: data.Samples, scaling: Scaling, batch_size: int, l2: float
+) -> tuple[float, Directions]:
+    """1 over the curvature of the mean loss of a batch, and where steps are shortened for it."""
+    bend, directions = curvature_of_batches(samples, scaling, batch_size, shorten=True, l2=l2)
+    bend += l2
+    return (1 / bend if bend > 0 else 1.0), directions
+
+
+def curvature_of_batches(
+    samples: data.Samples,
+    scaling: Scaling,
+    batch_size: int,
+    *,
+    shorten: bool = False,
+    l2: float = 0.0,
+) -> tuple[float, Directions]:
+    """The curvature of the mean loss of a batch, without the penalty; as `curvature`.
+
+    A batch of all rows has that of the whole, which no repeated row or equal weight changes.
+    """
+    estimate, directions = curvature(samples.X, samples.weight, scaling, shorten=shorten, l2=l2)
+    return _of_batches(estimate, samples, batch_size), directions
+
+
+def curvature_of_sparse_batches(
+    samples: data.Samples, scaling: Scaling, batch_size: int
+) -> tuple[float, float]:
+    """(the curvature of the mean loss of a batch, what is left of a step of the biases).
+
+    The rows are `scaled`.
+    """
+    centre = scaling.centre * scaling.scale
+    estimate, bias_step = sparse_curvature(samples.X, samples.weight, centre)
+    return _of_batches(estimate, samples, batch_size), bias_step
+
+
+def _of_batches(estimate: Curvature, samples: data.Samples, batch_size: int) -> float:
+    whole = batch_size >= len(samples.X)
+    bend = estimate.whole if whole else estimate.of_batches(batch_size)
+    bend *= samples.total_target / samples.total_weight
+    if not np.isfinite(bend):
+        what = "the squares of X"
+        check.raise_non_finite(what, samples.X.dtype, samples.weight, X=samples.X)
+    return bend
