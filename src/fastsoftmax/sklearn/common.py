@@ -26,6 +26,12 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyp
 
     classes_: Array
     model_: SoftmaxModel
+    _accept_sparse: str | bool = False
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = bool(self._accept_sparse)
+        return tags
 
     def decision_function(self, X: Any) -> Array:
         """Logits (N, K); for two classes (N,), positive where the second is predicted."""
@@ -94,7 +100,15 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyp
         Of what it would take as it is, only the columns are left to check: 13 us instead of 90.
         """
         plain = check.is_finite_matrix(X) and (isinstance(y, str) or _is_plain(y, len(X)))
-        return validate_data(self, X, y, dtype=_DTYPES, reset=reset, skip_check_array=plain)
+        return validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=self._accept_sparse,
+            dtype=_DTYPES,
+            reset=reset,
+            skip_check_array=plain,
+        )
 
 
 def _is_plain(y: Any, n_rows: int) -> bool:
@@ -126,10 +140,10 @@ def weights(X: Array, y: Array, classes: Array, sample_weight: Any, class_weight
     """Weights (N,) of the rows, those of their classes included."""
     if sample_weight is not None:
         sample_weight = checked_weight(sample_weight, X)
-    weight = check.sample_weight(sample_weight, len(X))
+    weight = check.sample_weight(sample_weight, X.shape[0])
     if class_weight is None:
         return weight
-    numbers, _ = data.encode(y, len(X), classes, X.dtype)
+    numbers, _ = data.encode(y, X.shape[0], classes, X.dtype)
     factors = data.weight_by_class(class_weight, numbers, classes, weight)
     return weight * factors[numbers]
 

@@ -94,6 +94,7 @@ class SoftmaxClassifier(Classifier):
 
     n_iter_: int
     loss_curve_: list[float]
+    _accept_sparse = "csr"
     _stream: Stream | None
 
     def __init__(
@@ -107,7 +108,7 @@ class SoftmaxClassifier(Classifier):
         momentum: float = 0.9,
         nesterov: bool = False,
         average: float = 0.0,
-        standardize: bool = True,
+        standardize: bool | Literal["auto"] = "auto",
         shuffle: bool = True,
         class_weight: Any = None,
         label_smoothing: float = 0.0,
@@ -138,7 +139,7 @@ class SoftmaxClassifier(Classifier):
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SoftmaxClassifier:
-        """Train on X (N, D), labels y (N,) and weights (N,), as `fit_sgd` does.
+        """Train on X (N, D), dense or sparse, labels y (N,) and weights (N,), as `fit_sgd` does.
 
         Raises
         ------
@@ -270,7 +271,7 @@ class SoftmaxClassifier(Classifier):
         stream.use(options)
         loss = stream.feed(X, y, weight)
         equal = math.log(len(classes))
-        if len(X) >= _ENOUGH_ROWS and loss > FAR_ABOVE * equal:
+        if X.shape[0] >= _ENOUGH_ROWS and loss > FAR_ABOVE * equal:
             warnings.warn(
                 f"the loss of these rows is {loss:.3g}, equal probabilities have {equal:.3g}: "
                 "lower learning_rate, unless these rows are unlike those before",
@@ -307,7 +308,7 @@ class SoftmaxClassifier(Classifier):
             learning_rate=rate_and_schedule(self.learning_rate, self.schedule)[0],
             momentum=check.number(self.momentum, "momentum", 0, 1, below=True),
             nesterov=check.flag(self.nesterov, "nesterov"),
-            standardize=check.flag(self.standardize, "standardize"),
+            standardize=self.standardize,
             label_smoothing=check.number(self.label_smoothing, "label_smoothing", 0, 1),
         )
 
