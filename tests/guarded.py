@@ -84,7 +84,9 @@ class GuardedNumpy:
     def __getattr__(self, name):
         return getattr(np, name)
 
-    def empty(self, shape, dtype=float):
+    def empty(self, shape, dtype=float, order="C"):
+        if order == "F":
+            return self.empty(shape[::-1], dtype).T
         array = self._guard.new(shape, dtype)
         array[...] = 1 if array.dtype.kind in "bi" else np.nan  # what was never written shows
         return array

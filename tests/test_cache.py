@@ -259,13 +259,14 @@ from fastsoftmax.kernels.passes import (
     columns, fused, hessian, inverse, predict, rowwise, sgd, sgd_by_slab,
 )
 from fastsoftmax.kernels.compile import parallel
+from fastsoftmax.kernels.vectors import widening
 from every_call import every_call
 
 dtypes = eval(sys.argv[1])
 fs.warmup(dtypes, solvers=True)
 
 def compiled():
-    modules = (columns, fused, hessian, inverse, predict, rowwise, sgd, sgd_by_slab)
+    modules = (columns, fused, hessian, inverse, predict, rowwise, sgd, sgd_by_slab, widening)
     found = [value for module in modules for value in vars(module).values()
              if isinstance(value, numba.core.registry.CPUDispatcher)]
     return sum(len(kernel.signatures) for kernel in found)
@@ -273,10 +274,12 @@ def compiled():
 before = compiled()
 assert before > 15
 rng = np.random.default_rng(0)
-for dtype in [dtypes] if isinstance(dtypes, str) else dtypes:
-    X = rng.standard_normal((300, 7)).astype(dtype)
+dtypes = [dtypes] if isinstance(dtypes, str) else list(dtypes)
+for dtype in dtypes + ["float16", "uint8"] * ("float32" in dtypes):
+    X = np.abs(9 * rng.standard_normal((300, 7))).astype(dtype)
+    dtype = "float32" if dtype in ("float16", "uint8") else dtype
     W, b, y = np.zeros((7, 3), dtype), np.zeros(3, dtype), rng.integers(3, size=300)
-    Z = X[:, :3]
+    Z = X[:, :3].astype(dtype)
     for targets in (y, np.abs(Z)):
         fs.cross_entropy_and_gradient(Z, targets, sample_weight=np.ones(300))
         fs.loss_and_gradient(X, targets, W, b, label_smoothing=0.1)

@@ -24,6 +24,7 @@ COMMON = settings.get_profile("fastsoftmax")
 
 FLOATS = ["f4", "f8"]
 CONVERTED = ["f2", ">f4", ">f8", "i1", "u2", "i8", "?"]
+NARROW = ["f2", ">f2", "u1", ">i2", "?"]  # of which kernels read X where it lies
 
 
 def strided(array, kind):
@@ -81,7 +82,7 @@ def problems(draw, mixed=False):
     N, D, K = draw(ROWS), draw(SIZES), draw(SIZES)
     dtype = np.dtype(draw(st.sampled_from(FLOATS)))
     floats = FLOATS if mixed else [dtype.str]
-    x_type = draw(st.sampled_from(floats + CONVERTED))
+    x_type = draw(st.sampled_from(floats + CONVERTED + NARROW))
     X = numbers(random, (N, D), x_type, draw(MAGNITUDES))
     W = numbers(random, (D, K), dtype, draw(MAGNITUDES) / np.sqrt(D))
     b = numbers(random, K, dtype)

@@ -119,6 +119,19 @@ def everything(guard, N, D, K, dtype, layouts, random):
         fs.fit_sgd(X, y if batch_size % 2 else soft, epochs=int(batch_size > 1 or N < 100),
                    batch_size=batch_size, learning_rate=1e-3, sample_weight=weight, average=0.5,
                    standardize=batch_size != 7, classes=np.arange(K))
+    if dtype == np.float32:  # X of one and two bytes, with the bits of its float32 copy
+        for code in random.choice(["?", "u1", "i1", ">u2", "i2", "e", ">e"], 2):
+            small = new((9 * real["X"]).astype("i1").astype(code), x_layout)
+            copy = np.asarray(small, np.float32)
+            for got, want in zip(fs.loss_and_gradient(small, y, W, b, sample_weight=weight),
+                                 fs.loss_and_gradient(copy, y, W, b, sample_weight=weight)):
+                assert got.tobytes() == want.tobytes(), code
+            assert fs.predict(small, W, b).tobytes() == fs.predict(copy, W, b).tobytes()
+            for standardize in (True, False):
+                options = dict(epochs=1, batch_size=33, classes=np.arange(K),
+                               learning_rate=0.0, standardize=standardize)
+                got, want = (fs.fit_sgd(X_, y, **options) for X_ in (small, copy))
+                assert got.model.W.tobytes() == want.model.W.tobytes(), code
     if D * K < 600:
         for targets in (y, soft):
             fs.fit(X, targets, sample_weight=weight, classes=np.arange(K), l2=0.1, max_passes=4,

@@ -14,9 +14,9 @@ jump to themselves. One line for each function that has multiply-adds in some:
     calls     of functions, there
     lanes     items that are read one by one to fill a vector, anywhere: the end of a row
 
-Below come functions that the pass calls and that are not of this library, Numba or Python. Exit
-status 1 if there are any, or if a loop spills or calls. It takes half a minute and tells nothing of
-speed. LLVM's names of CPUs are those of `clang -mcpu=help`.
+Below come functions that the pass, or what widens narrow X, calls and that are not of this library,
+Numba or Python. Exit status 1 if there are any, or if a loop spills or calls. It takes half a
+minute and tells nothing of speed. LLVM's names of CPUs are those of `clang -mcpu=help`.
 """
 
 import argparse
@@ -27,7 +27,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from llvmlite import binding
+from llvmlite import binding, ir
 
 TRIPLE = "aarch64-unknown-linux-gnu"
 CPUS = ["generic", "neoverse-n1", "apple-m1"]
@@ -36,7 +36,7 @@ SETTINGS = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_OPT": 
 
 
 def intermediate_code(folder):
-    """{dtype: LLVM's code of a pass}, as Numba would make it on AArch64."""
+    """{dtype: LLVM's code of a pass, or of what widens}, as Numba would make it on AArch64."""
     os.environ.update(SETTINGS, NUMBA_CACHE_DIR=folder)
     from numba.core.registry import cpu_target
 
@@ -46,6 +46,7 @@ def intermediate_code(folder):
 
     import fastsoftmax as fs
     from fastsoftmax.kernels.passes.fused import loss_and_gradient_by_chunk
+    from fastsoftmax.kernels.vectors import widening
 
     result = {}
     for dtype in ("float32", "float64"):
@@ -53,7 +54,9 @@ def intermediate_code(folder):
         fs.loss_and_gradient(X, np.zeros(3, int), W, np.ones(2, dtype))
         *_, compiled = loss_and_gradient_by_chunk.overloads.values()
         result[dtype] = compiled.library.get_llvm_str()
-    return result
+    module = ir.Module()
+    widening._emit(ir.Function(module, widening._WIDEN, "fastsoftmax_widen"))
+    return result | {"narrow": str(module)}
 
 
 def assembly(code, cpu):

@@ -17,13 +17,25 @@ import numpy.typing as npt
 from fastsoftmax import frames
 from fastsoftmax.csr import CSR, is_sparse, sparse_rows
 from fastsoftmax.kernels.vectors.memory import Rows
+from fastsoftmax.kernels.vectors.widening import NARROW, narrow_item
 
 Array = npt.NDArray[Any]
 
 _COMPUTE_DTYPES = _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 _LARGEST = {dtype: float(np.finfo(dtype).max) for dtype in _COMPUTE_DTYPES}
 _ONE = np.ones(1).tobytes()  # what arrays of all ones lie on, read-only
-_ITEMS = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64, np.int64)}
+
+
+class _Items(dict[np.dtype[Any], Array]):
+    """What tells a kernel the type of an array's items: see `Rows`."""
+
+    def __missing__(self, dtype: np.dtype[Any]) -> Array:
+        item = self[dtype] = narrow_item(dtype.name, not dtype.isnative)
+        return item
+
+
+_DENSE = (np.float32, np.float64, np.int64)
+_ITEMS = _Items({np.dtype(dtype): np.empty(0, dtype) for dtype in _DENSE})
 _SCAN_ROWS = 4096
 
 
@@ -41,7 +53,8 @@ def as_column(array: Array) -> Rows:
 def _address(array: Array) -> int:
     """Where the first item lies. The interface makes a dict of many parts: 0.8 us."""
     flags = array.flags
-    if flags.c_contiguous and flags.writeable and array.size:
+    # bfloat16, of no kind that buffers have, gives none
+    if flags.c_contiguous and flags.writeable and array.size and array.dtype.kind != "V":
         return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
     address: int = array.__array_interface__["data"][0]
     return address
@@ -57,10 +70,20 @@ def real_array(value: Any, name: str) -> Array:
         array = frames.as_array(value, name)
     except ValueError as error:
         raise ValueError(f"{name} is not an array of numbers: {error}") from None
-    if array.dtype.kind not in "biuf":
+    if not is_real(array.dtype):
         raise TypeError(f"{name} must hold real numbers, {frames.describe(array, name)}")
     raise_if_masked(**{name: value})
     return array
+
+
+def is_real(dtype: np.dtype[Any]) -> bool:
+    """Whether its values are real numbers: those of bfloat16 too, which is no type of NumPy's."""
+    return dtype.kind in "biuf" or dtype.name == "bfloat16"
+
+
+def is_narrow(X: Array | CSR) -> bool:
+    """Whether kernels widen the numbers of X as they read them."""
+    return X.dtype.itemsize <= 2 and X.dtype.name in NARROW and not isinstance(X, CSR)
 
 
 def is_finite_matrix(value: Any) -> bool:
@@ -68,7 +91,11 @@ def is_finite_matrix(value: Any) -> bool:
 
     False also where their sum is not finite.
     """
-    if type(value) is not np.ndarray or value.ndim != 2 or value.dtype not in _COMPUTE_DTYPES:
+    if type(value) is not np.ndarray or value.ndim != 2:
+        return False
+    if value.dtype.kind in "biu":
+        return value.size > 0 and is_narrow(value)
+    if value.dtype not in _COMPUTE_DTYPES:
         return False
     with np.errstate(over="ignore", invalid="ignore"):
         return value.size > 0 and math.isfinite(np.add.reduce(value, axis=None))
@@ -82,9 +109,14 @@ def raise_if_masked(**values: Any) -> None:
 
 
 def compute_dtype(array: Array | CSR) -> np.dtype[Any]:
-    """float32 for float32 and float16 in any byte order, else float64."""
-    narrow = array.dtype.kind == "f" and array.dtype.itemsize <= 4
+    """float32 for float32, float16 and bfloat16 in any byte order, else float64."""
+    narrow = array.dtype.kind in "fV" and array.dtype.itemsize <= 4
     return _FLOAT32 if narrow else _FLOAT64
+
+
+def precision_of(X: Array | CSR) -> np.dtype[Any]:
+    """What X is computed in unless somebody asks for another type: float32 for narrow ones too."""
+    return _FLOAT32 if is_narrow(X) else compute_dtype(X)
 
 
 def compute_type(value: Any, name: str) -> np.dtype[Any]:
@@ -116,6 +148,11 @@ def convertible(array: Any, dtype: np.dtype[Any]) -> Any:
     """`array`, or sparse rows, itself if kernels can read its items, else a copy in `dtype`."""
     converted: Array = array if array.dtype in _COMPUTE_DTYPES else array.astype(dtype)
     return converted
+
+
+def readable(X: Any, dtype: np.dtype[Any]) -> Any:
+    """As `convertible`, for X, whose items may be narrow."""
+    return X if is_narrow(X) else convertible(X, dtype)
 
 
 def logits(value: Any, name: str = "Z") -> Array:
@@ -164,7 +201,7 @@ def samples(X: Any, n_features: int, dtype: np.dtype[Any], n_classes: int = -1) 
         raise ValueError(
             text + (_turned((n_features, n_classes)) if X.shape[1] == n_classes else "")
         )
-    return convertible(X, dtype)
+    return readable(X, dtype)
 
 
 def labels(array: Array, n_classes: int) -> Array:
@@ -191,7 +228,7 @@ def targets(value: Any, n_rows: int, n_classes: int, dtype: np.dtype[Any]) -> Ar
     """Labels (N,) as int64, or rows of non-negative weights (N, K) as floats."""
     array = real_array(value, "targets")
     if array.shape == (n_rows,):
-        if array.dtype.kind == "f" and array.size:
+        if array.dtype.kind not in "biu" and array.size:
             raise TypeError(f"targets of shape (N,) must be integer labels, got {array.dtype}")
         return labels(array, n_classes)
     if array.shape != (n_rows, n_classes):
@@ -370,7 +407,8 @@ def first_non_finite(array: Array | CSR, weight: Array | None = None) -> tuple[i
         return array.first_non_finite(weight)
     for first in range(0, len(array), _SCAN_ROWS):
         rows = slice(first, first + _SCAN_ROWS)
-        finite = np.isfinite(array[rows])
+        with np.errstate(invalid="ignore"):  # of a NaN of bfloat16 that signals
+            finite = np.isfinite(array[rows])
         if weight is not None:
             finite[weight[rows] == 0] = True
         if not finite.all():

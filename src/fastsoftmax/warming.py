@@ -27,8 +27,8 @@ def warmup(dtypes: Any = ("float32", "float64"), *, solvers: bool = False) -> No
     ----------
     dtypes : a dtype or sequence of them
         float32, float64 or both: the types of `X`, of `W`, of logits and of soft targets. Those
-        of a call are taken to be one type, as they usually are.
-
+        of a call are taken to be one type, as they usually are. X of one or two bytes a number has
+        the kernels of float32.
     solvers : bool
         Also those of `fit` and `fit_path`, which take some seconds more.
 
@@ -82,6 +82,8 @@ def _warm(dtype: np.dtype[Any]) -> None:
         Z = np.zeros((3, n_classes), dtype)
         for rows in (functional.softmax, functional.log_softmax, functional.logsumexp):
             rows(Z)
+    if dtype == np.float32:  # narrow X needs no more than what widens it
+        functional.predict(X.astype(np.uint8), W, b)
     predictions = (
         functional.decision_function,
         functional.predict_proba,

@@ -186,8 +186,9 @@ def loss_and_gradient(
     Parameters
     ----------
     X : array_like or CSR, (N, D)
-        Samples in rows. float32 and float64 are read where they lie, in any strides; other real
-        types are converted once per call. Of SciPy's sparse arrays and matrices, CSR is read where
+        Samples in rows. float32, float64 and numbers of one or two bytes (bool, uint8, int8,
+        uint16, int16, float16, bfloat16) are read where they lie, in any strides; other real types
+        are converted once per call. Of SciPy's sparse arrays and matrices, CSR is read where
         it lies and CSC converted.
     targets : array_like
         Integer labels (N,) in ``[0, K)``, or rows (N, K) of finite weights of at least 0.

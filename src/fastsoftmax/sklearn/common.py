@@ -18,7 +18,11 @@ from fastsoftmax.training import data
 
 Array = npt.NDArray[Any]
 
-_DTYPES = [np.float64, np.float32]
+# What is read where it lies: scikit-learn makes float64, the first, of anything else. Of bfloat16,
+# which it takes for no type of NumPy's, it gets to see the bits.
+_PAIRS = [np.dtype(code) for code in ("u2", "i2", "f2")]
+_SWAPPED = [pair.newbyteorder() for pair in _PAIRS]
+_DTYPES = [np.float64, np.float32, np.bool_, np.uint8, np.int8, *_PAIRS, *_SWAPPED]
 
 
 class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
@@ -99,6 +103,11 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyp
 
         Of what it would take as it is, only the columns are left to check: 13 us instead of 90.
         """
+        if type(X) is np.ndarray and X.dtype.name == "bfloat16":
+            bits = self._validated(X.view(np.uint16), y, reset=reset)
+            if isinstance(y, str):
+                return bits.view(X.dtype)
+            return bits[0].view(X.dtype), bits[1]
         plain = check.is_finite_matrix(X) and (isinstance(y, str) or _is_plain(y, len(X)))
         return validate_data(
             self,
@@ -143,7 +152,7 @@ def weights(X: Array, y: Array, classes: Array, sample_weight: Any, class_weight
     weight = check.sample_weight(sample_weight, X.shape[0])
     if class_weight is None:
         return weight
-    numbers, _ = data.encode(y, X.shape[0], classes, X.dtype)
+    numbers, _ = data.encode(y, X.shape[0], classes, check.precision_of(X))
     factors = data.weight_by_class(class_weight, numbers, classes, weight)
     return weight * factors[numbers]
 

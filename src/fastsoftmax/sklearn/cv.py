@@ -230,7 +230,8 @@ class SoftmaxRegressionCV(Solved):
         folds: list[tuple[Any, Any]],
     ) -> None:
         """`scores_` and `n_iter_`."""
-        numbers, _ = data.encode(y, len(X), classes, X.dtype)
+        dtype = check.precision_of(X)
+        numbers, _ = data.encode(y, len(X), classes, dtype)
         scorer, options, every = self._scorer(classes), self._options(), np.arange(len(classes))
         judge = SoftmaxRegression()
         judge.classes_, judge.n_features_in_ = classes, X.shape[1]
@@ -244,7 +245,7 @@ class SoftmaxRegressionCV(Solved):
                 raise ValueError(f"fold {fold} of cv has no row to train on that counts")
             if class_weight is not None:
                 weight *= data.weight_by_class(class_weight, numbers, classes, weight)[numbers]
-            l2s = [l2_of(C, len(classes), weight, X.dtype) for C in Cs]
+            l2s = [l2_of(C, len(classes), weight, dtype) for C in Cs]
             path = fit_path(X, numbers, classes=every, sample_weight=weight, l2s=l2s, **options)
             held_out = X[test], y[test], None if sample_weight is None else sample_weight[test]
             for at, result in enumerate(path.results):

@@ -180,8 +180,9 @@ class SoftmaxClassifier(Classifier):
             (X, y, weight), held_out = self._hold_out(X, y, weight, random)
         l2, l2_of_sum = self._penalty(len(classes))
         l2 = l2 / check.weight_of_rows(weight) if l2_of_sum else l2
-        if l2 > float(np.finfo(X.dtype).max):
-            raise ValueError(f"alpha={self.alpha!r} is {l2:g} here, which does not fit {X.dtype}")
+        dtype = check.precision_of(X)
+        if l2 > float(np.finfo(dtype).max):
+            raise ValueError(f"alpha={self.alpha!r} is {l2:g} here, which does not fit {dtype}")
         result = fit_sgd(
             X,
             y,
@@ -267,7 +268,7 @@ class SoftmaxClassifier(Classifier):
         weight = weights(X, y, classes, sample_weight, self.class_weight)
         stream, options = copy.copy(getattr(self, "_stream", None)), self._options()
         if stream is None:
-            stream = Stream(self._blank(X.dtype) if first else self.model_, options)
+            stream = Stream(self._blank(check.precision_of(X)) if first else self.model_, options)
         stream.use(options)
         loss = stream.feed(X, y, weight)
         equal = math.log(len(classes))

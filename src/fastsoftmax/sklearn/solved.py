@@ -84,7 +84,7 @@ class Solved(Classifier):
             y,
             classes=classes,
             sample_weight=weight,
-            l2=l2_of(C, len(classes), weight, X.dtype),
+            l2=l2_of(C, len(classes), weight, check.precision_of(X)),
             init=init,
             feature_names=getattr(self, "feature_names_in_", None),
             progress=_show if is_verbose(self.verbose) else False,

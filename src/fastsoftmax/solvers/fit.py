@@ -69,9 +69,10 @@ def fit(
     Parameters
     ----------
     X : array_like or CSR, (N, D)
-        Samples in rows. float32 and float64 are read where they lie, in any strides, never
-        copied or changed; other real types are converted once. Of SciPy's sparse arrays and
-        matrices CSR is taken, and CSC converted; a copy sorted by columns is kept meanwhile.
+        Samples in rows. float32, float64 and numbers of one or two bytes (bool, uint8, int8,
+        uint16, int16, float16, bfloat16) are read where they lie, in any strides, never copied or
+        changed; other real types are converted once. Of SciPy's sparse arrays and matrices CSR is
+        taken, and CSC converted; a copy sorted by columns is kept meanwhile.
     y : array_like, (N,) or (N, K)
         Labels, strings or whole numbers (any that `classes` lists); or soft targets, rows of
         finite weights of at least 0.
@@ -90,7 +91,8 @@ def fit(
     init : SoftmaxModel, optional
         To start from; with the same features and classes. Default: zeros.
     dtype : float32 or float64, optional
-        Of the steps and of the model. Default: float32 for float32 and float16 X, else float64.
+        Of the steps and of the model. Default: float64 for float64 X and wider integers, else
+        float32.
         What is proved is computed in float64 either way, and so are steps that float32 is too
         coarse for.
     callback : callable, optional
@@ -307,11 +309,12 @@ def coordinates(
     Without `standardize` they are centred all the same, which moves the biases alone. Without
     biases they are not centred, and constant features are as they are.
     """
+    precision = check.precision_of(samples.X)
     if standardize:
         raise_if_out_of_scale(spread, samples.X, samples.weight, dtype)
-        scaling = standard_scaling(spread, samples.X.dtype)
+        scaling = standard_scaling(spread, precision)
     else:
-        centre = spread.mean.astype(samples.X.dtype).astype(np.float64)
+        centre = spread.mean.astype(precision).astype(np.float64)
         scaling = Scaling(centre, np.ones_like(centre))
     if not intercept:
         scaling = Scaling(np.zeros_like(scaling.centre), scaling.units)

@@ -127,8 +127,9 @@ class Scaling(NamedTuple):
     scale: Array
 
     def like(self, X: Any) -> Scaling:
-        """In the dtype of X, for a kernel."""
-        return Scaling(self.centre.astype(X.dtype), self.scale.astype(X.dtype))
+        """In the precision of X, for a kernel."""
+        dtype = check.precision_of(X)
+        return Scaling(self.centre.astype(dtype), self.scale.astype(dtype))
 
     def apply(self, X: Array, out: Array) -> None:
         """out = the scaled features of a few rows, in float64."""
@@ -186,7 +187,7 @@ def standardizes(standardize: Any, X: Any) -> bool:
 def standard_scaling(moments: Moments, dtype: np.dtype[Any]) -> Scaling:
     """To mean 0 and variance 1; a constant column to 0.
 
-    The values are rounded to `dtype`, that of X, so that kernels and `to_original` use the same.
+    The values are rounded to `dtype`, X's precision, so that kernels and `to_original` agree.
     """
     with np.errstate(divide="ignore", over="ignore"):
         scale = 1 / np.sqrt(moments.spread / max(moments.weight, np.finfo(np.float64).tiny))

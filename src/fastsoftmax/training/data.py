@@ -59,8 +59,8 @@ def samples(
     X = check.rows_of(X)
     if len(X) == 0:
         raise ValueError(f"X must have at least one row, got shape {X.shape}")
-    dtype = check.compute_dtype(X) if dtype is None else check.compute_type(dtype, "dtype")
-    X = check.convertible(X, dtype)
+    dtype = check.precision_of(X) if dtype is None else check.compute_type(dtype, "dtype")
+    X = check.readable(X, dtype)
     targets, classes = encode(y, len(X), classes, dtype)
     weight = check.sample_weight(sample_weight, len(X))
     total = check.weight_of_rows(weight)

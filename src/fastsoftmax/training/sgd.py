@@ -82,10 +82,11 @@ def fit_sgd(
     Parameters
     ----------
     X : array_like, (N, D)
-        Samples in rows. float32 and float64 are read where they lie, in any strides, never
-        copied or changed; other real types are converted once. Of SciPy's sparse arrays and
-        matrices, CSR and CSC are taken, with copies of the entries at most; a step reads and
-        writes the weights of its batch's features alone.
+        Samples in rows. float32, float64 and numbers of one or two bytes (bool, uint8, int8,
+        uint16, int16, float16, bfloat16) are read where they lie, in any strides, never copied or
+        changed; other real types are converted once. Of SciPy's sparse arrays and matrices, CSR and
+        CSC are taken, with copies of the entries at most; a step reads and writes the weights of
+        its batch's features alone.
     y : array_like, (N,) or (N, K)
         Labels, strings or whole numbers (any that `classes` lists); or soft targets, rows of
         finite weights of at least 0.
@@ -137,7 +138,8 @@ def fit_sgd(
         Seeds the order of the rows. The same seed and data give the same bits, whatever the
         number of threads.
     dtype : float32 or float64, optional
-        To compute in. Default: float32 for float32 and float16 X, else float64.
+        To compute in. Default: float64 for float64 X and wider integers, else
+        float32.
     init : SoftmaxModel, optional
         To start from; with the same features and classes.
     validation_data : (X, y) or (X, y, sample_weight), optional
@@ -221,7 +223,7 @@ def fit_sgd(
     if standardize:
         spread = moments(samples.X, samples.weight)
         raise_if_out_of_scale(spread, samples.X, samples.weight, compute_dtype)
-        scaling = standard_scaling(spread, samples.X.dtype)
+        scaling = standard_scaling(spread, check.precision_of(samples.X))
     options: dict[str, Any] = {
         "batch_size": batch_size,
         "l2": l2,

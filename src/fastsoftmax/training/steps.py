@@ -126,5 +126,5 @@ def _of_batches(estimate: Curvature, samples: data.Samples, batch_size: int) -> 
     bend *= samples.total_target / samples.total_weight
     if not np.isfinite(bend):
         what = "the squares of X"
-        check.raise_non_finite(what, samples.X.dtype, samples.weight, X=samples.X)
+        check.raise_non_finite(what, check.precision_of(samples.X), samples.weight, X=samples.X)
     return bend

@@ -225,7 +225,7 @@ class Stream:
         if standardize:
             self._moments = self._moments.merged(moments(X, weight))
             raise_if_out_of_scale(self._moments, X, weight, self.dtype)
-        self._rescale(standardize, X.dtype)
+        self._rescale(standardize, check.precision_of(X))
         if isinstance(X, CSR):
             X = scaled(X, self.scaling)
         # with this total, the step divides by the mean weight of all rows so far

@@ -13,7 +13,15 @@ from fastsoftmax.kernels.compile.jit import jit, jit_callable
 from fastsoftmax.kernels.compile.parallel import for_each
 from fastsoftmax.kernels.rows.targets import weight_of
 from fastsoftmax.kernels.tiles.sizes import chunk_rows
-from fastsoftmax.kernels.vectors.memory import Array, Rows, item_bytes, load_item
+from fastsoftmax.kernels.vectors.memory import (
+    Array,
+    Rows,
+    item_bytes,
+    keep_alive,
+    load_item,
+)
+from fastsoftmax.kernels.vectors.simd import address_of
+from fastsoftmax.kernels.vectors.widening import widened, widened_stride
 
 
 @jit
@@ -29,14 +37,21 @@ def chunk_moments(
     second = np.zeros(n_features, np.float64)
     while start < stop - 1 and weight_of(sample_weight, start) == 0:
         start += 1  # a row that does not count may lie anywhere
+    row, stride = np.empty(n_features, X.item.dtype), widened_stride(X.item, X.column_stride)
+    room = address_of(row)
+    place = X.address + start * X.row_stride
+    address = widened(X.item, place, X.column_stride, n_features, row, room)
     for d in range(n_features):
-        origin[d] = load_item(X.item, X.address + start * X.row_stride + d * X.column_stride)
+        origin[d] = load_item(X.item, address + d * stride)
     total = 0.0
     for n in range(start, stop):
         a = weight_of(sample_weight, n)
         if a > 0:
             total += a
-            add_row(X, n, a, origin, first, second)
+            place = X.address + n * X.row_stride
+            address = widened(X.item, place, X.column_stride, n_features, row, room)
+            add_row(X.item, address, stride, a, origin, first, second)
+    keep_alive(row)
     weight[c] = total
     if total > 0:
         for d in range(n_features):
@@ -46,17 +61,18 @@ def chunk_moments(
 
 
 @jit
-def add_row(X: Rows, n: int, a: float, origin: Array, first: Array, second: Array) -> None:
+def add_row(
+    item: Array, address: int, stride: int, a: float, origin: Array, first: Array, second: Array
+) -> None:
     """Add a * (x - origin) to `first` and a * (x - origin)**2 to `second`."""
-    address = X.address + n * X.row_stride
-    if X.column_stride == item_bytes(X.item):  # a constant stride
+    if stride == item_bytes(item):  # a constant
         for d in range(origin.size):
-            x = load_item(X.item, address + d * item_bytes(X.item)) - origin[d]
+            x = load_item(item, address + d * item_bytes(item)) - origin[d]
             first[d] += a * x
             second[d] += a * x * x
     else:
         for d in range(origin.size):
-            x = load_item(X.item, address + d * X.column_stride) - origin[d]
+            x = load_item(item, address + d * stride) - origin[d]
             first[d] += a * x
             second[d] += a * x * x
 

@@ -269,7 +269,7 @@ def add_slab(slab: int, problem: Problem, start: int, n_rows: int, Z_T: Array, G
     if in_place:
         source = Strided(X.address + start * X.row_stride + d * size, X.row_stride)
     else:
-        load_rows(skip_columns(X, d), start, columns[:, : min(width, n_features - d)])
+        load_rows(skip_columns(X, d), start, n_rows, min(width, n_features - d), G_T, source)
     rows = np.arange(n_rows) * source.stride + source.address
     for r in range(n_rows):
         if weight_of(problem.sample_weight, start + r) == 0:

@@ -52,6 +52,7 @@ from fastsoftmax.kernels.vectors.memory import (
 )
 from fastsoftmax.kernels.vectors.simd import address_of
 from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
+from fastsoftmax.kernels.vectors.widening import stored_bytes
 
 # Up to this many weights one thread updates them all: 784x10 and 1024x20 took as long with two.
 SERIAL_UPDATE = 32768
@@ -111,7 +112,8 @@ def scratch_for(batches: Batches, state: State) -> Scratch:
 def loaded_rows(batches: Batches, b: Array, n_rows: int) -> int:
     """Of so many rows, how many are copied: none that can be read where they lie."""
     X = batches.X
-    in_place = X.item.dtype == b.dtype and X.column_stride == b.itemsize
+    dense = X.item.size == 0 and X.item.dtype == b.dtype  # else narrow, or of another type
+    in_place = dense and X.column_stride == b.itemsize
     return 0 if in_place and batches.centre.size == 0 else n_rows
 
 
@@ -125,9 +127,9 @@ def targets_room(targets: Rows, n_blocks: int, b: Array) -> Array:
 @jit_inline
 def prefetch_row(X: Rows, n: int, n_features: int) -> None:
     """Ask for row n, if it is contiguous."""
-    if X.column_stride == item_bytes(X.item):
+    if X.column_stride == stored_bytes(X.item):
         address = X.address + n * X.row_stride
-        size = n_features * item_bytes(X.item)
+        size = n_features * X.column_stride
         for line in range(0, size, CACHE_LINE):
             prefetch(address + line)
         prefetch(address + size - 1)  # a row that begins within a line ends in one more

@@ -35,12 +35,13 @@ from fastsoftmax.kernels.vectors.memory import (
 )
 from fastsoftmax.kernels.vectors.simd import address_of
 from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
+from fastsoftmax.kernels.vectors.widening import stride_in_place
 
 
 @jit
 def lies_ready(X: Rows, like: Array) -> bool:
     """Whether rows of X can be read where they lie: contiguous, in the compute type."""
-    return X.item.dtype == like.dtype and X.column_stride == item_bytes(like)
+    return X.item.dtype == like.dtype and X.column_stride == stride_in_place(X.item)
 
 
 @jit_inline
@@ -67,8 +68,8 @@ def find_rows(X: Rows, first: int, n_rows: int, scratch: Array, rows: Array) -> 
     for r in range(ROW_BLOCK):
         rows[ROW_BLOCK + r] = address + (ROW_BLOCK + r) * stride
     if not lies_ready(X, scratch):
-        load_rows(X, first, scratch[:n_rows])
         address, stride = address_of(scratch), scratch.shape[1] * item_bytes(scratch)
+        load_rows(X, first, n_rows, scratch.shape[1], scratch, Strided(address, stride))
     for r in range(ROW_BLOCK):
         rows[r] = address + min(r, n_rows - 1) * stride
 

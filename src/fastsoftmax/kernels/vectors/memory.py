@@ -1,10 +1,14 @@
 """How kernels see the caller's arrays: rows in any strides, read and written here alone.
 
-A matrix reaches a kernel as `Rows`: an address, two strides in bytes, and an empty array that
-carries the item type. One machine-code version then serves C and Fortran order, slices,
+A matrix reaches a kernel as `Rows`: an address, two strides in bytes, and an array that carries
+the item type. One machine-code version then serves C and Fortran order, slices,
 reversed, broadcast, read-only and memory-mapped arrays. A block of rows that lies
 contiguous in the compute type is read in place; any other is copied into scratch of that type by
 the functions below, so that a further item type is added in this file only.
+
+Narrow rows, of one or two bytes a number, go as float32 whose array `item` is not empty, and are
+widened as they are copied (`widening`). They need no kernels of their own, and whoever reads X
+otherwise than by the functions below has to ask `widened` where its numbers are.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba import types
@@ -21,6 +26,7 @@ from numba.extending import intrinsic
 from fastsoftmax.kernels.compile.jit import jit, jit_also, jit_inline
 from fastsoftmax.kernels.vectors import simd
 from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES, pointer
+from fastsoftmax.kernels.vectors.widening import widened, widened_stride
 
 Array = npt.NDArray[Any]
 
@@ -31,7 +37,7 @@ ADDRESS_BYTES = 8
 class Rows(NamedTuple):
     """A two-dimensional array of any strides; the caller keeps the memory alive."""
 
-    item: Array  # (0,), only its dtype counts
+    item: Array  # (0,), only its dtype counts; or of narrow items, from `narrow_item`
     address: int
     row_stride: int  # bytes
     column_stride: int  # bytes
@@ -192,25 +198,29 @@ def load_row(X: Rows, n: int, n_columns: int, item: Array, target: int) -> None:
 
     Not a slice of an array: its reference count is a locked instruction, which waits for memory.
     """
-    address = X.address + n * X.row_stride
+    start, stride = X.address + n * X.row_stride, widened_stride(X.item, X.column_stride)
+    address = widened(X.item, start, X.column_stride, n_columns, item, target)
+    if address == target:
+        return
     done = 0
-    if X.column_stride == item_bytes(X.item):
+    if stride == item_bytes(X.item):
         lanes = VECTOR_BYTES // item_bytes(item)
         done = n_columns - n_columns % lanes
         for d in range(0, done, lanes):
             v = simd.load_lanes_of(item, X.item, address + d * item_bytes(X.item))
             simd.store(simd.convert(item, v), target + d * item_bytes(item))
     for d in range(done, n_columns):
-        value = load_item(X.item, address + d * X.column_stride)
+        value = load_item(X.item, address + d * stride)
         store_item(item, target + d * item_bytes(item), value)
 
 
 @jit
 def load_scaled_row(X: Rows, n: int, centre: Array, scale: Array, item: Array, target: int) -> None:
     """As `load_row`, (X[n] - centre) * scale, computed in X's precision, that of both arrays."""
-    address = X.address + n * X.row_stride
+    start, stride = X.address + n * X.row_stride, widened_stride(X.item, X.column_stride)
+    address = widened(X.item, start, X.column_stride, centre.size, item, target)
     done = 0
-    if X.column_stride == item_bytes(X.item):
+    if stride == item_bytes(X.item):
         lanes = VECTOR_BYTES // item_bytes(item)
         done = centre.size - centre.size % lanes
         for d in range(0, done, lanes):
@@ -221,22 +231,29 @@ def load_scaled_row(X: Rows, n: int, centre: Array, scale: Array, item: Array, t
             v = simd.convert(item, (x - mean) * factor)
             simd.store(v, target + d * item_bytes(item))
     for d in range(done, centre.size):
-        x_d = load_item(X.item, address + d * X.column_stride)
+        x_d = load_item(X.item, address + d * stride)
         store_item(item, target + d * item_bytes(item), (x_d - centre[d]) * scale[d])
 
 
 @jit
-def load_rows(X: Rows, first: int, rows: Array) -> None:
-    """rows (R, D) = X[first : first + R, :D]."""
+def load_rows(X: Rows, first: int, n_rows: int, n_columns: int, item: Array, to: Strided) -> None:
+    """X[first : first + n_rows, :n_columns], in item's dtype, as the rows `to`."""
     if abs(X.row_stride) < abs(X.column_stride):  # Fortran order: walk along the columns
-        for d in range(rows.shape[1]):
-            address = X.address + first * X.row_stride + d * X.column_stride
-            for r in range(rows.shape[0]):
-                rows[r, d] = load_item(X.item, address + r * X.row_stride)
-    else:
-        stride = rows.strides[0]
-        for r in range(rows.shape[0]):
-            load_row(X, first + r, rows.shape[1], rows, simd.address_of(rows) + r * stride)
+        column, stride = np.empty(n_rows, X.item.dtype), widened_stride(X.item, X.row_stride)
+        room = simd.address_of(column)
+        for d in range(n_columns):
+            start = X.address + first * X.row_stride + d * X.column_stride
+            address = widened(X.item, start, X.row_stride, n_rows, column, room)
+            for r in range(n_rows):
+                value = load_item(X.item, address + r * stride)
+                store_item(item, to.address + r * to.stride + d * item_bytes(item), value)
+        keep_alive(column)
+        return
+    size = n_columns * item_bytes(item)
+    if X.row_stride == n_columns * X.column_stride and to.stride == size:  # as one long row
+        n_columns, n_rows = n_rows * n_columns, 1
+    for r in range(n_rows):
+        load_row(X, first + r, n_columns, item, to.address + r * to.stride)
 
 
 @jit
