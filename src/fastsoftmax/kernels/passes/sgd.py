@@ -124,7 +124,7 @@ def targets_room(targets: Rows, n_blocks: int, b: Array) -> Array:
     return np.zeros((n_blocks, b.size, ROW_BLOCK), b.dtype)
 
 
-@jit_inline
+@jit_borrowing
 def prefetch_row(X: Rows, n: int, n_features: int) -> None:
     """Ask for row n, if it is contiguous."""
     if X.column_stride == stored_bytes(X.item):

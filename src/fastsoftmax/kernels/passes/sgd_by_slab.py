@@ -213,7 +213,7 @@ def logits_of_slab(s: int, i: int, batches: Batches, state: State, slabs: Slabs)
     if not in_place:
         load_slab(i, start, stop, rows, batches, slabs, b)
     while_dotting = in_place and as_dots(stop - start, b.size, size)
-    if not while_dotting:
+    if in_place and not while_dotting:
         # rows wanted next lie anywhere, where no hardware looks ahead
         place = batch_start(i + 1, batches)
         for r in range(following.n):
@@ -243,9 +243,12 @@ def load_slab(
     centre, scale = batches.centre, batches.scale
     X_slab, target = skip_columns(batches.X, start), start * item_bytes(item)
     first, zeros = batch_start(i, batches), address_of(slabs.zeros)
+    ahead = batch_start(i + 1, batches)
     if centre.size:
         centre, scale = centre[start:stop], scale[start:stop]
     for r in range(rows.n):
+        if ahead + r < batches.order.size:
+            prefetch_row(X_slab, batches.order[ahead + r], stop - start)
         place, n = load_address(rows.addresses, r), batches.order[first + r]
         if place == zeros:
             continue
