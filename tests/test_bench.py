@@ -34,18 +34,20 @@ needs = {peer: pytest.mark.skipif(not find_spec(peer), reason=f"no {peer}") for 
 others = [pytest.param(peer, marks=needs[peer]) for peer in PEERS if peer != "fastsoftmax"]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "float16", "bfloat16"])
 @pytest.mark.parametrize("peer", others)
 def test_a_pass_of_every_peer_gives_our_loss(peer, dtype):
     data = make_data(300, 20, 5, dtype)
+    assert data[0].dtype.name == dtype
     ours, theirs = (PEERS[name](*data, 1)() for name in ("fastsoftmax", peer))
-    np.testing.assert_allclose(theirs, ours, rtol=1e-5 if dtype == "float32" else 1e-12)
+    np.testing.assert_allclose(theirs, ours, rtol=1e-12 if dtype == "float64" else 1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "uint8", "bfloat16"])
 @pytest.mark.parametrize("peer", [peer for peer in others if peer.values[0] in EPOCHS])
-def test_an_epoch_of_every_peer_takes_the_same_steps(peer):
+def test_an_epoch_of_every_peer_takes_the_same_steps(peer, dtype):
     """With batches of all rows the order, each side's own, does not matter."""
-    data = make_data(300, 20, 5, "float64")
+    data = make_data(300, 20, 5, dtype)
     ours, theirs = (EPOCHS[name](*data, 1, 300)() for name in ("fastsoftmax plain", peer))
     np.testing.assert_allclose(theirs[0], ours[0], rtol=1e-6)
     assert ours[1] > 0
@@ -185,7 +187,8 @@ def test_what_was_measured_is_told_and_written(options, monkeypatch, tmp_path):
     for length in ("_TURN", "_SMALL_TURN", "PAUSE"):
         monkeypatch.setattr(measure, length, 0)
     shape = () if "--small" in options else ("--shape", "300x20x5")
-    asked = ("--dtype", "float32", "--peer", "numpy", "--threads", 1, "--rounds", 1)
+    dtypes = "float32" if "--small" in options else "float32,uint8,bfloat16"
+    asked = ("--dtype", dtypes, "--peer", "numpy", "--threads", 1, "--rounds", 1)
     told = run(*options, *shape, *asked, "-o", tmp_path / "new")
     assert told.exit_code == 0, told.output
     text = (tmp_path / "new" / "bench.md").read_text(encoding="utf-8")
@@ -197,6 +200,9 @@ def test_what_was_measured_is_told_and_written(options, monkeypatch, tmp_path):
     assert ("softmax 32x20 | float32" in text) == ("--small" in options)
     assert ("| 300x20x5 | float32" in text) == ("--small" not in options)
     facts = result["provenance"]
+    if "--small" not in options:
+        rows = [row["dtype"] for row in result["rows"]]
+        assert rows == ["float32", "uint8", "bfloat16"]
     for fact in ("cpu", "cpu_target", "blas", "python", "threading_layer", "date"):
         assert str(facts[fact]) in text
     for module in ("fastsoftmax", "numpy", "numba"):
@@ -352,7 +358,8 @@ def test_arguments_are_checked_before_anything_is_measured(kind, monkeypatch, tm
     (tmp_path / "file").touch()
     assert "--output must name" in refused(*kind, "-o", tmp_path / "file")
     assert "--peer: abc is unknown" in refused(*kind, "--peer", "abc")
-    assert "--dtype must be" in refused(*kind, "--dtype", "int8")
+    for dtype in ("float32,int32", "int8" if "--small" in kind else "float"):
+        assert "--dtype must be one of" in refused(*kind, "--dtype", dtype)
     if kind:
         assert "--small has sizes of its own" in refused("--small", "--shape", "9x9x9", *kind)
 

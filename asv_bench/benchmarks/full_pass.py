@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ml_dtypes
+import numpy as np
+
 from fastsoftmax import loss_and_gradient
 from fastsoftmax.reference import baseline_loss_and_gradient
 
@@ -29,6 +32,46 @@ class LossAndGradient:
 
     def time_loss_and_gradient(self, dtype, shape, implementation):
         self.loss_and_gradient(*self.problem)
+
+
+NARROW = {"uint8": np.uint8, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+
+
+class NarrowLossAndGradient:
+    """The same, of X of one or two bytes a number: NumPy converts it in each pass."""
+
+    param_names = ("dtype", "shape", "implementation")
+    params = (
+        tuple(NARROW),
+        tuple(shape for shape in SHAPES if shape.partition(" ")[0] in ("mnist", "binary_probe")),
+        IMPLEMENTATIONS,
+    )
+
+    def setup(self, dtype, shape, implementation):
+        X, *self.rest = problem("float32", *SHAPES[shape])
+        self.X = (abs(X) if dtype == "uint8" else X).astype(NARROW[dtype])
+        function = FUNCTIONS[implementation]
+        if implementation == "numpy":
+            self.loss_and_gradient = lambda X, *rest: function(X.astype(np.float32), *rest)
+        else:
+            self.loss_and_gradient = function
+        self.time_loss_and_gradient(dtype, shape, implementation)
+
+    def time_loss_and_gradient(self, dtype, shape, implementation):
+        self.loss_and_gradient(self.X, *self.rest)
+
+
+class NarrowDifference:
+    """How far our answer is from that of the float32 copy: it has the same bits."""
+
+    param_names = ("dtype",)
+    params = (tuple(NARROW),)
+
+    def track_gradient_difference(self, dtype):
+        X, *rest = problem("float32", *next(iter(SHAPES.values())))
+        X = (abs(X) if dtype == "uint8" else X).astype(NARROW[dtype])
+        ours, copys = (loss_and_gradient(rows, *rest)[1] for rows in (X, X.astype(np.float32)))
+        return checked_difference(ours, copys, 0)
 
 
 class Difference:

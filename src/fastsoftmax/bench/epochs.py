@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastsoftmax.bench.peers import torch_rows
+
 Array = npt.NDArray[Any]
 EpochRun = Callable[[], tuple[float, float]]
 
@@ -76,7 +78,7 @@ def torch(X: Array, y: Array, W: Array, b: Array, threads: int, batch: int) -> E
     import torch
 
     torch.set_num_threads(threads)
-    X_, y_ = torch.from_numpy(X), torch.from_numpy(y)
+    X_, y_ = torch_rows(X), torch.from_numpy(y)
 
     def run() -> tuple[float, float]:
         W_ = torch.from_numpy(W.copy()).requires_grad_()
@@ -87,7 +89,7 @@ def torch(X: Array, y: Array, W: Array, b: Array, threads: int, batch: int) -> E
         order = torch.randperm(len(X_))
         for start in range(0, len(X_), batch):
             rows = order[start : start + batch]
-            Z = torch.addmm(b_, X_[rows], W_)
+            Z = torch.addmm(b_, X_[rows].to(W_.dtype), W_)
             loss = torch.nn.functional.cross_entropy(Z, y_[rows])
             optimizer.zero_grad()
             loss.backward()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastsoftmax.bench.types import COMPUTED, size_of
 from fastsoftmax.kernels.tiles import ceilings
 from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK
 from fastsoftmax.kernels.tiles.tile import MAX_ROWS, TILE_BYTES
@@ -27,14 +28,20 @@ _REPEATS = 500
 
 
 def limits(X: npt.NDArray[Any], threads: int, seconds: float) -> Limits:
-    """The best of runs that take so many seconds in all; X (N, D) is in C order."""
+    """The best of runs that take so many seconds in all; X (N, D) is in C order.
+
+    In the place of narrow X, float32 numbers that take as many bytes are read.
+    """
     pieces = _PIECES_PER_THREAD * threads
+    row_bytes = X.shape[1] * X.itemsize
+    if X.dtype.name not in COMPUTED:
+        X = np.ones(-(-X.nbytes // 4), np.float32)
     unit = pieces * ceilings.READ_BLOCK // X.itemsize
     least = max(_LEAST_BYTES // X.itemsize, unit)
     data = X.reshape(-1) if X.size >= least else np.resize(X, least)
     data = data[: data.size // unit * unit]
     sums = np.empty(pieces, X.dtype)
-    ahead = ROW_BLOCK * X.shape[1] * X.itemsize  # the same place of the next block, as in a pass
+    ahead = ROW_BLOCK * row_bytes  # the same place of the next block, as in a pass
     width = TILE_BYTES // X.itemsize
     A = np.zeros((threads, MAX_ROWS * _TERMS), X.dtype)
     B = np.zeros((threads, width * _TERMS), X.dtype)
@@ -61,7 +68,7 @@ def read_speed(limit: Limits) -> float:
 def limit_seconds(shape: tuple[int, int, int], dtype: str, limit: Limits) -> float:
     """The least time of a pass: X read once, and 4 N D K operations."""
     N, D, K = shape
-    reading = N * D * np.dtype(dtype).itemsize / read_speed(limit)
+    reading = N * D * size_of(dtype) / read_speed(limit)
     return max(reading, 4 * N * D * K / limit["flops"])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from fastsoftmax.bench import curves
 from fastsoftmax.bench.limits import read_speed
 from fastsoftmax.bench.provenance import told
+from fastsoftmax.bench.types import size_of
 
 _OURS = "fastsoftmax"
 _WHAT = {
@@ -122,10 +123,9 @@ def _draw_bars(axes: Any, result: dict[str, Any]) -> None:
 
 def _draw_roof(axes: Any, result: dict[str, Any]) -> None:
     """What each shape reaches, under its own limit (a dash) and the highest measured (a line)."""
-    for color, (dtype, size) in zip(("C0", "C1"), (("float32", 4), ("float64", 8)), strict=True):
+    for i, dtype in enumerate(dict.fromkeys(row["dtype"] for row in result["rows"])):
+        color, size = f"C{i}", size_of(dtype)
         rows = [row for row in result["rows"] if row["dtype"] == dtype]
-        if not rows:
-            continue
         flops = max(row["limits"]["flops"] for row in rows)
         reading = max(read_speed(row["limits"]) for row in rows)
         intensity = [2.0**i for i in range(-1, 12)]

@@ -32,6 +32,7 @@ from fastsoftmax.bench.peers import PEERS
 from fastsoftmax.bench.provenance import provenance
 from fastsoftmax.bench.small import CALLS
 from fastsoftmax.bench.solvers import SOLVERS
+from fastsoftmax.bench.types import computed_in, values
 from fastsoftmax.solvers import fit
 from fastsoftmax.threads import set_num_threads
 
@@ -40,12 +41,12 @@ Run = Callable[[], tuple[Any, float]]  # (result, seconds)
 
 
 def make_data(N: int, D: int, K: int, dtype: str) -> tuple[Array, ...]:
-    """X, y, W, b from a fixed seed."""
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((N, D), dtype=np.float32).astype(dtype)
+    """X, y, W, b from a fixed seed: logits are of about the size of 1."""
+    rng, compute = np.random.default_rng(0), computed_in(dtype)
+    X = values(rng, N, D, dtype)
     y = rng.integers(0, K, N)
-    W = (rng.standard_normal((D, K)) / np.sqrt(D)).astype(dtype)
-    return X, y, W, rng.standard_normal(K).astype(dtype)
+    W = (rng.standard_normal((D, K)) / np.sqrt(D)).astype(compute)
+    return X, y, W, rng.standard_normal(K).astype(compute)
 
 
 class Side:

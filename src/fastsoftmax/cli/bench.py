@@ -24,7 +24,8 @@ def command(
     dtypes: Annotated[
         list[str] | None,
         typer.Option(
-            "--dtype", help="Measure in float32 or float64; may be given twice, both by default."
+            "--dtype",
+            help="float32 and float64 by default; of X alone uint8,float16,bfloat16 and the like.",
         ),
     ] = None,
     peers: Annotated[
@@ -111,8 +112,7 @@ def command(
         raise UsageError(f"--seconds must be above 0, got {seconds:g}")
     if output is not None and not small and importlib.util.find_spec("matplotlib") is None:
         raise ImportError("the picture needs matplotlib; pip install 'fastsoftmax[bench]'")
-    if not set(dtypes or ()) <= {"float32", "float64"}:
-        raise UsageError(f"--dtype must be float32 or float64, got {dtypes}")
+    asked = _dtypes(dtypes, small)
     threads = _threads(threads)
     rounds = (3 if to_optimum else 7) if rounds is None else rounds
     if rounds < 1:
@@ -136,7 +136,7 @@ def command(
         )
         _tell(result, output)
         return
-    options["dtypes"] = dtypes or ["float32", "float64"]
+    options["dtypes"] = asked
     if small:
         result = measure.measure_small(sides=_sides(peers, measure.small_sides()), **options)
     else:
@@ -163,6 +163,19 @@ def _tell(result: dict[str, Any], output: Path | None) -> None:
         (output / "bench.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         if result["kind"] != "small":
             report.picture(result, str(output / "bench.png"))
+
+
+def _dtypes(texts: list[str] | None, small: bool) -> list[str]:
+    """What was asked for, one at a time or with commas between; narrow types of X, too."""
+    from fastsoftmax.bench.types import COMPUTED, DTYPES, dtype_of
+
+    allowed = COMPUTED if small else DTYPES
+    asked = [name for text in texts or COMPUTED for name in text.split(",")]
+    for name in asked:
+        if name not in allowed:
+            raise UsageError(f"--dtype must be one of {', '.join(allowed)}, got {name!r}")
+        dtype_of(name)  # bfloat16 may be missing
+    return asked
 
 
 def _threads(threads: int | None) -> int:
