@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,12 @@ import fastsoftmax as fs
 from fastsoftmax.training.columns import moments
 
 sp = pytest.importorskip("scipy.sparse")
+
+
+@pytest.fixture(autouse=True)
+def small_ones_as_sparse(monkeypatch):
+    """The solver of sparse rows gets all of these, small ones too."""
+    monkeypatch.setattr(importlib.import_module("fastsoftmax.solvers.fit"), "_SMALL", 0)
 
 
 def problem(N, D, K, dtype=np.float64, seed=0, density=0.2):
@@ -183,3 +191,17 @@ def test_constant_columns_have_no_variance_that_rounding_makes():
     assert sparse.spread[[0, 2]].tolist() == [0, 0]
     assert sparse.mean[0] == 0.1
     np.testing.assert_allclose(sparse.spread[[1, 3]], dense.spread[[1, 3]], rtol=1e-4)
+
+
+def test_small_ones_are_solved_as_dense_ones(monkeypatch):
+    """And so weights take the steps of repeated rows."""
+    X, y = problem(60, 20, 3)
+    dense = fs.fit(X.toarray(), y, standardize=False)
+    assert fs.fit(X, y).objective != dense.objective
+    monkeypatch.undo()
+    assert np.array_equal(fs.fit(X, y).model.W, dense.model.W)
+    often = np.arange(60) % 3
+    weighted = fs.fit(X, y, sample_weight=often, classes=range(3))
+    rows = np.repeat(np.arange(60), often)
+    repeated = fs.fit(X[rows], y[rows], classes=range(3))
+    np.testing.assert_allclose(weighted.model.W, repeated.model.W, rtol=1e-7, atol=1e-9)

@@ -30,11 +30,10 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyp
 
     classes_: Array
     model_: SoftmaxModel
-    _accept_sparse: str | bool = False
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = bool(self._accept_sparse)
+        tags.input_tags.sparse = True
         return tags
 
     def decision_function(self, X: Any) -> Array:
@@ -113,7 +112,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyp
             self,
             X,
             y,
-            accept_sparse=self._accept_sparse,
+            accept_sparse="csr",
             dtype=_DTYPES,
             reset=reset,
             skip_check_array=plain,

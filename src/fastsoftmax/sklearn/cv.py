@@ -231,14 +231,14 @@ class SoftmaxRegressionCV(Solved):
     ) -> None:
         """`scores_` and `n_iter_`."""
         dtype = check.precision_of(X)
-        numbers, _ = data.encode(y, len(X), classes, dtype)
+        numbers, _ = data.encode(y, X.shape[0], classes, dtype)
         scorer, options, every = self._scorer(classes), self._options(), np.arange(len(classes))
         judge = SoftmaxRegression()
         judge.classes_, judge.n_features_in_ = classes, X.shape[1]
         scores, n_iter = np.empty((2, len(folds), len(Cs)))
         gaps, verbose = [], is_verbose(self.verbose)
         for fold, (train, test) in enumerate(folds):
-            weight = _weight_of_rows(train, len(X), fold)
+            weight = _weight_of_rows(train, X.shape[0], fold)
             if sample_weight is not None:
                 weight *= sample_weight
             if not weight.any():

@@ -94,7 +94,6 @@ class SoftmaxClassifier(Classifier):
 
     n_iter_: int
     loss_curve_: list[float]
-    _accept_sparse = "csr"
     _stream: Stream | None
 
     def __init__(

@@ -18,7 +18,7 @@ from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.solvers.factors import Factors, Shared
 from fastsoftmax.solvers.lbfgs import LBFGS
 from fastsoftmax.solvers.newton import NewtonCG
-from fastsoftmax.solvers.objective import Objective, target_sums
+from fastsoftmax.solvers.objective import FEWEST_ROWS, Objective, target_sums
 from fastsoftmax.solvers.result import FitProgress, FitResult
 from fastsoftmax.solvers.solve import Limits, Solve
 from fastsoftmax.training import data
@@ -39,6 +39,9 @@ Array = npt.NDArray[Any]
 # The bias of a class that no target asks for: its optimum is minus infinity. The other logits have
 # a mean of 0, so that the largest is no less, and exp(-1000) is 0 in float64.
 _NEVER = -1000.0
+
+# Sparse rows with so few cells, zeros included, are solved for as dense ones.
+_SMALL = 2**13
 
 
 def fit(
@@ -258,6 +261,7 @@ def prepare(
         samples, solved = asked_for(samples, len(names))
         W, b = (W, b) if solved.all() else (W[:, solved], b[solved])
     standardize = standardizes(standardize, samples.X)
+    samples = samples._replace(X=small_as_dense(samples.X))
     entries = None
     if isinstance(samples.X, CSR):
         entries = Columns(samples.X, samples.weight, int(np.count_nonzero(solved)), keep=True)
@@ -279,6 +283,15 @@ def prepare(
         (W, b),
         entries,
     )
+
+
+def small_as_dense(X: Any) -> Any:
+    """X (N, D), dense where it is sparse but small.
+
+    Steps on it are exact, so that weights give the model of repeated rows, and take less time.
+    """
+    small = len(X) <= FEWEST_ROWS and len(X) * X.shape[1] <= _SMALL
+    return X.dense() if isinstance(X, CSR) and small else X
 
 
 def asked_for(samples: data.Samples, n_classes: int) -> tuple[data.Samples, Array]:
