@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from csr_rows import CSRRows
 
 import fastsoftmax as fs
 
@@ -18,6 +19,7 @@ def every_call(seed=0):
     Z, P = np.einsum("nd,dk->nk", X, W) + b, random.dirichlet(np.ones(K), N)
     y, weight = random.integers(K, size=N), random.uniform(0.5, 2, N)
     model = fs.SoftmaxModel(W, b, np.arange(K))
+    sparse = CSRRows.of(X * (X > 0.5))
     return {
         "softmax": lambda: fs.softmax(Z),
         "log_softmax": lambda: fs.log_softmax(Z),
@@ -38,6 +40,9 @@ def every_call(seed=0):
         "fit_sgd": lambda: fs.fit_sgd(X, y, batch_size=700, epochs=2),
         "fit": lambda: fs.fit(X, y, sample_weight=weight, tol=1e-6),
         "fit_path": lambda: fs.fit_path(X, y, l2s=[0.1, 1e-3], dtype=np.float32),
+        "sparse loss_and_gradient": lambda: fs.loss_and_gradient(sparse, y, W, b),
+        "sparse predict_proba": lambda: fs.predict_proba(sparse, W, b),
+        "sparse fit": lambda: fs.fit(sparse, y, tol=1e-3),
         "SoftmaxModel.score": lambda: model.score(X, y),
     }
 

@@ -6,6 +6,7 @@ import ctypes
 import mmap
 
 import numpy as np
+from csr_rows import CSRRows
 
 PAGE = mmap.PAGESIZE
 _NONE, _READ, _WRITE = 0, 1, 2
@@ -68,6 +69,13 @@ class Guard:
         _check(_libc.mprotect(start + PAGE, size - 2 * PAGE, _READ))
         view.flags.writeable = False
         return view
+
+    def read_only_rows(self, array, random):
+        """Sparse rows of an array (N, D): in order or not, with indices of either type."""
+        order = random.random(array.shape) if random.random() < 0.5 else None
+        rows, index = CSRRows.of(array, order), random.choice([np.int32, np.int64])
+        parts = rows.data, rows.indices.astype(index), rows.indptr.astype(index)
+        return CSRRows(array.shape, *map(self.read_only, parts))
 
     def free(self):
         for start, size in self._mapped:

@@ -251,22 +251,27 @@ except ImportError as error:
 )
 def test_after_warmup_nothing_is_compiled(run_program, dtypes):
     program = """
+import importlib
 import sys
 import numpy as np
 import numba
 import fastsoftmax as fs
 from fastsoftmax.kernels.passes import (
-    columns, fused, hessian, inverse, predict, rowwise, sgd, sgd_by_slab,
+    buckets, columns, fused, hessian, inverse, predict, rowwise, sgd, sgd_by_slab, sparse,
+    structure,
 )
 from fastsoftmax.kernels.compile import parallel
 from fastsoftmax.kernels.vectors import widening
 from every_call import every_call
+from csr_rows import CSRRows
 
+importlib.import_module("fastsoftmax.solvers.fit").SMALL = 0
 dtypes = eval(sys.argv[1])
-fs.warmup(dtypes, solvers=True)
+fs.warmup(dtypes, solvers=True, sparse=True)
 
 def compiled():
-    modules = (columns, fused, hessian, inverse, predict, rowwise, sgd, sgd_by_slab, widening)
+    modules = (buckets, columns, fused, hessian, inverse, predict, rowwise, sgd, sgd_by_slab,
+               sparse, structure, widening)
     found = [value for module in modules for value in vars(module).values()
              if isinstance(value, numba.core.registry.CPUDispatcher)]
     return sum(len(kernel.signatures) for kernel in found)
@@ -292,6 +297,15 @@ for dtype in dtypes + ["float16", "uint8"] * ("float32" in dtypes):
         call(X, W, b)
     for utility in (b, np.ones((4, 3)), np.full(3, 0.1), np.full((4, 3), 0.1)):
         fs.decide(np.abs(Z), utility)
+    for rows in (300, 6):
+        S, W = CSRRows.of(X[:rows] * (X[:rows] > 1)), np.zeros((7, 3), dtype)
+        for targets in (y[:rows], np.abs(Z[:rows])):
+            fs.loss(S, targets, W, b)
+            fs.loss_and_gradient(S, targets, W, b, sample_weight=np.ones(rows))
+            for options in ({}, {"standardize": True, "l2": 0.1}, {"fit_intercept": False}):
+                fs.fit(S, targets, tol=1e-9, **options)
+        for call in (fs.predict, fs.predict_proba, fs.predict_log_proba, fs.decision_function):
+            call(S, W, b)
 print(compiled() - before)
 """
     assert run_program(program, repr(dtypes).replace("<class 'float'>", "float")) == "0\n"

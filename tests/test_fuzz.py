@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from csr_rows import CSRRows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -129,18 +130,23 @@ def test_losses_of_x_in_mixed_types(problem, reduction, l2):
 def check_losses(problem, reduction, l2):
     dtype, (X, targets, W), b, plain, exact, options = problem
     options = {**options, "reduction": reduction, "l2": l2}
-    before = [array.tobytes() for array in (X, targets, W, b)]
+    before = [array.tobytes() for array in (*parts_of(X), targets, W, b)]
     loss, grad_W, grad_b = reference.loss_and_gradient(
         exact[0], plain, exact[1], exact[2], **options
     )
-    size = (1 if reduction == "mean" else len(X)) * largest(plain)
+    size = (1 if reduction == "mean" else len(exact[0])) * largest(plain)
     scale = size * spread(np.abs(exact[0]) @ np.abs(exact[1])) * max(W.shape[1], 1)
     got = fs.loss_and_gradient(X, targets, W, b, **options)
     close(got[0], loss, dtype, scale)
     close(got[1], grad_W, dtype, scale * (1 + np.abs(exact[0]).max()))
     close(got[2], grad_b, dtype, scale)
     close(fs.loss(X, targets, W, b, **options), loss, dtype, scale)
-    assert [array.tobytes() for array in (X, targets, W, b)] == before
+    assert [array.tobytes() for array in (*parts_of(X), targets, W, b)] == before
+
+
+def parts_of(X):
+    """The arrays of X, dense or sparse."""
+    return (X,) if isinstance(X, np.ndarray) else (X.data, X.indices, X.indptr)
 
 
 @given(problems(), LAYOUTS_OF_OUT)
@@ -170,9 +176,47 @@ def check_predictions(problem, out_layout):
         assert function(X, W, b, out=out) is out
         close(out, twin, dtype, scale)
         close(function(X, W, b), twin, dtype, scale)
-    best = fs.predict(X, W, b, out=strided(np.zeros(len(X), np.int64), out_layout))
+    best = fs.predict(X, W, b, out=strided(np.zeros(len(Z), np.int64), out_layout))
     tolerance = (1e-4 if dtype == np.float32 else 1e-11) * scale
     assert (Z[np.arange(len(Z)), best] >= Z.max(axis=1) - tolerance).all()
+
+
+@st.composite
+def sparse_problems(draw):
+    """A problem of `problems`, most of X zero; (X as sparse rows, the problem)."""
+    problem = draw(problems())
+    _, (X, *_), *_ = problem
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    X = np.array(X)
+    X[random.random(X.shape) > draw(st.sampled_from([0.0, 0.02, 0.3, 1.0]))] = 0
+    problem[4][0][...] = X  # the same in float64
+    rows, columns = np.nonzero(X if draw(st.booleans()) else np.ones(X.shape))
+    data = X[rows, columns]
+    data = data.astype(np.float32) if data.dtype == np.float16 else data  # whose halves round
+    if draw(st.booleans()):  # each entry in two parts, whose sum it is
+        rows, columns = np.tile(rows, 2), np.tile(columns, 2)
+        data = np.concatenate([data / 2, data / 2])
+    in_order = draw(st.booleans())
+    order = np.lexsort((columns if in_order else random.random(rows.size), rows))
+    starts = np.searchsorted(rows[order], np.arange(len(X) + 1))
+    index, more = draw(st.sampled_from(["i4", "i8", "u4", ">i4"])), draw(st.integers(0, 2))
+    parts = data[order], columns[order].astype(index), starts.astype(index)
+    parts = *(np.append(part, np.full(more, 99, part.dtype)) for part in parts[:2]), parts[2]
+    return CSRRows(X.shape, *(strided(part, draw(LAYOUTS)) for part in parts)), problem
+
+
+@given(sparse_problems(), *LOSSES)
+@settings(COMMON)
+def test_losses_of_sparse_x(case, reduction, l2):
+    rows, (dtype, (_, *others), *rest) = case
+    check_losses((dtype, [rows, *others], *rest), reduction, l2)
+
+
+@given(sparse_problems(), LAYOUTS_OF_OUT)
+@settings(COMMON)
+def test_predictions_of_sparse_x(case, out_layout):
+    rows, (dtype, (_, *others), *rest) = case
+    check_predictions((dtype, [rows, *others], *rest), out_layout)
 
 
 @st.composite

@@ -40,13 +40,13 @@ def test_the_guard_works(run_program, side):
 
 
 PROGRAM = """
-import sys, time
+import importlib, sys, time
 import numpy as np
 import fastsoftmax as fs
-from fastsoftmax import reference, validation
-from fastsoftmax.functional import decisions, linear, rows
+from fastsoftmax import csr, reference, validation
+from fastsoftmax.functional import decisions, linear, rows, sparse
 from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
-from fastsoftmax.solvers import certificate, factors, objective
+from fastsoftmax.solvers import certificate, factors, newton, objective, spans
 from fastsoftmax.training import columns, optimizer
 from guarded import Guard, GuardedNumpy
 
@@ -138,8 +138,45 @@ def everything(guard, N, D, K, dtype, layouts, random):
                    fit_intercept=targets is y)
 
 
+def everything_of_sparse_rows(guard, N, D, K, dtype, layouts, random):
+    new = guard.read_only
+    dense = random.standard_normal((N, D)).astype(dtype)
+    dense *= random.random((N, D)) < random.choice([0.05, 0.3, 1.0])
+    dense[0, random.integers(D)] = 1
+    X = guard.read_only_rows(dense, random)
+    real = {"W": random.standard_normal((D, K)).astype(dtype) / np.sqrt(D).astype(dtype),
+            "b": random.standard_normal(K).astype(dtype)}
+    W, b, y = new(real["W"], layouts[1]), new(real["b"]), new(random.integers(K, size=N))
+    soft = new(random.uniform(0, 1, (N, K)).astype(dtype), layouts[3])
+    weight = random.uniform(0.5, 2, N)
+    weight[1::5] = 0
+    weight = new(weight, "columns")
+    exact = dense.astype(np.float64), real["W"].astype(np.float64), real["b"].astype(np.float64)
+    logits = exact[0] @ exact[1] + exact[2]
+    for targets in (y, soft):
+        for options in ({}, {"sample_weight": weight, "label_smoothing": 0.1, "l2": 0.1}):
+            twin = reference.loss_and_gradient(exact[0], targets, *exact[1:], **options)
+            close(fs.loss(X, targets, W, b, **options), twin[0], dtype)
+            out = guard.new((D, K), dtype), guard.new(K, dtype)
+            got = fs.loss_and_gradient(X, targets, W, b, out=out, **options)
+            for one, want in zip(got, twin):
+                close(one, want, dtype)
+    twins = {"decision_function": logits, "predict_proba": reference.softmax(logits),
+             "predict_log_proba": reference.log_softmax(logits)}
+    for name, twin in twins.items():
+        for out in (guard.new((N, K), dtype), guard.new((K, N), dtype).T):
+            close(getattr(fs, name)(X, W, b, out=out), twin, dtype)
+    labels = fs.predict(X, W, b, out=guard.new(N, np.int64))
+    assert (logits[np.arange(N), labels] >= logits.max(axis=1) - 1e-4).all()
+    if D * K < 600:
+        fs.fit(X, soft, classes=np.arange(K), sample_weight=weight, l2=0.1, max_passes=6,
+               standardize=D % 2 == 1)
+
+
+importlib.import_module("fastsoftmax.solvers.fit").SMALL = 0  # so that all are solved as sparse
 patched = (
     decisions, linear, rows, validation, optimizer, columns, certificate, factors, objective,
+    csr, sparse, newton, spans,
 )
 deadline, cases = time.monotonic() + seconds, 0
 random = np.random.default_rng(VECTOR_BYTES)
@@ -153,6 +190,7 @@ for turn in range(10**6):
             layouts = random.choice(LAYOUTS, 4) if turn or D == 17 else ["C"] * 4
             print(N, D, K, dtype.__name__, at_end, *layouts, file=sys.stderr, flush=True)
             everything(guard, N, D, K, dtype, layouts, random)
+            everything_of_sparse_rows(guard, N, D, K, dtype, layouts, random)
             guard.free()
             cases += 1
     if turn >= 1 and time.monotonic() > deadline:

@@ -16,7 +16,7 @@ sp = pytest.importorskip("scipy.sparse")
 @pytest.fixture(autouse=True)
 def small_ones_as_sparse(monkeypatch):
     """The solver of sparse rows gets all of these, small ones too."""
-    monkeypatch.setattr(importlib.import_module("fastsoftmax.solvers.fit"), "_SMALL", 0)
+    monkeypatch.setattr(importlib.import_module("fastsoftmax.solvers.fit"), "SMALL", 0)
 
 
 def problem(N, D, K, dtype=np.float64, seed=0, density=0.2):

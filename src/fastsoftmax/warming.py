@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,24 @@ import numpy.typing as npt
 
 from fastsoftmax import functional
 from fastsoftmax import validation as check
+from fastsoftmax.csr import sparse_rows
 from fastsoftmax.kernels.passes.rowwise import is_short
 from fastsoftmax.kernels.tiles.sizes import MAX_PARTIAL_BYTES, MIN_SHARED_FLOPS
-from fastsoftmax.solvers.fit import fit
+from fastsoftmax.solvers.fit import SMALL, fit
 from fastsoftmax.solvers.objective import FEWEST_ROWS
 from fastsoftmax.training import fit_sgd
 
+_PREDICTIONS = (
+    functional.decision_function,
+    functional.predict_proba,
+    functional.predict_log_proba,
+    functional.predict,
+)
 
-def warmup(dtypes: Any = ("float32", "float64"), *, solvers: bool = False) -> None:
+
+def warmup(
+    dtypes: Any = ("float32", "float64"), *, solvers: bool = False, sparse: bool = False
+) -> None:
     """Compile, or load from the cache, the kernels that the functions and `fit_sgd` need.
 
     The first call of a function with a new combination of types compiles a kernel, for some
@@ -31,6 +42,8 @@ def warmup(dtypes: Any = ("float32", "float64"), *, solvers: bool = False) -> No
         the kernels of float32.
     solvers : bool
         Also those of `fit` and `fit_path`, which take some seconds more.
+    sparse : bool
+        Also those of functions of sparse X, and with `solvers` of `fit` on it.
 
     Raises
     ------
@@ -44,11 +57,14 @@ def warmup(dtypes: Any = ("float32", "float64"), *, solvers: bool = False) -> No
     """
     several = isinstance(dtypes, (list, tuple, set, frozenset))
     solvers = check.flag(solvers, "solvers")
+    sparse = check.flag(sparse, "sparse")
     for value in dtypes if several else (dtypes,):
         dtype = check.compute_type(value, "dtypes")
         _warm(dtype)
         if solvers:
             _warm_solvers(dtype)
+        if sparse:
+            _warm_sparse(dtype, solvers)
 
 
 def _warm(dtype: np.dtype[Any]) -> None:
@@ -84,13 +100,7 @@ def _warm(dtype: np.dtype[Any]) -> None:
             rows(Z)
     if dtype == np.float32:  # narrow X needs no more than what widens it
         functional.predict(X.astype(np.uint8), W, b)
-    predictions = (
-        functional.decision_function,
-        functional.predict_proba,
-        functional.predict_log_proba,
-        functional.predict,
-    )
-    for prediction in predictions:
+    for prediction in _PREDICTIONS:
         prediction(X, W, b)
     for utility in (b, np.full(2, 0.1), np.full((1, 2), 0.1)):  # which float32 cannot hold
         functional.decide(soft, utility)
@@ -115,3 +125,26 @@ def _warm_solvers(dtype: np.dtype[Any]) -> None:
     fit(X, y[::-1] % 2, l2=0)
     for narrow in (np.float32, np.float64):
         functional.predict_proba(X, np.zeros((2, 3), narrow))
+
+
+def _warm_sparse(dtype: np.dtype[Any], solvers: bool) -> None:
+    """One call of each kernel of sparse rows, with a solution in either span."""
+    for n_rows, n_features in ((FEWEST_ROWS + 1, 2), (3, SMALL)):
+        X = _diagonal(n_rows, n_features, dtype)
+        W, b = np.zeros((n_features, 3), dtype), np.zeros(3, dtype)
+        y = np.arange(n_rows) % 3
+        for targets in (y, np.eye(3, dtype=dtype)[y]):
+            functional.loss(X, targets, W, b)
+            functional.loss_and_gradient(X, targets, W, b)
+            for standardize in (True, False) if solvers else ():
+                fit(X, targets, standardize=standardize)
+        for prediction in _PREDICTIONS:
+            prediction(X, W, b)
+
+
+def _diagonal(n_rows: int, n_features: int, dtype: np.dtype[Any]) -> Any:
+    """Rows of one entry each."""
+    parts = {"indices": np.arange(n_rows) % n_features, "indptr": np.arange(n_rows + 1)}
+    shape = n_rows, n_features
+    given = SimpleNamespace(format="csr", shape=shape, data=np.ones(n_rows, dtype), **parts)
+    return sparse_rows(given, "X")

@@ -41,7 +41,7 @@ Array = npt.NDArray[Any]
 _NEVER = -1000.0
 
 # Sparse rows with so few cells, zeros included, are solved for as dense ones.
-_SMALL = 2**13
+SMALL = 2**13
 
 
 def fit(
@@ -290,7 +290,7 @@ def small_as_dense(X: Any) -> Any:
 
     Steps on it are exact, so that weights give the model of repeated rows, and take less time.
     """
-    small = len(X) <= FEWEST_ROWS and len(X) * X.shape[1] <= _SMALL
+    small = len(X) <= FEWEST_ROWS and len(X) * X.shape[1] <= SMALL
     return X.dense() if isinstance(X, CSR) and small else X
 
 
