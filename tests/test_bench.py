@@ -20,11 +20,21 @@ from typer.testing import CliRunner
 
 import fastsoftmax as fs
 from fastsoftmax import reference
-from fastsoftmax.bench import limits, measure, optimum, problems, processes, provenance, report
+from fastsoftmax.bench import (
+    limits,
+    measure,
+    optimum,
+    problems,
+    processes,
+    provenance,
+    report,
+    texts,
+)
 from fastsoftmax.bench.epochs import EPOCHS
 from fastsoftmax.bench.peers import PEERS
 from fastsoftmax.bench.small import CALLS
 from fastsoftmax.bench.solvers import SOLVERS
+from fastsoftmax.bench.sparse import SPARSE
 from fastsoftmax.bench.worker import make_data
 from fastsoftmax.cli.app import app
 from fastsoftmax.kernels.tiles import ceilings
@@ -41,6 +51,27 @@ def test_a_pass_of_every_peer_gives_our_loss(peer, dtype):
     assert data[0].dtype.name == dtype
     ours, theirs = (PEERS[name](*data, 1)() for name in ("fastsoftmax", peer))
     np.testing.assert_allclose(theirs, ours, rtol=1e-12 if dtype == "float64" else 1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("side", [side for side in SPARSE if find_spec(side)])
+def test_a_pass_over_sparse_rows_of_every_side_gives_the_dense_loss(side, dtype):
+    X, y, W, b = texts.arrays("titles", None, 70, dtype)
+    loss = reference.loss_and_gradient(X.toarray(), y, W, b)[0]
+    rtol = 1e-5 if dtype == "float32" else 1e-12
+    assert SPARSE[side](X, y, W, b, 1)() == pytest.approx(loss, rel=rtol)
+
+
+@pytest.mark.parametrize("name", texts.MADE)
+def test_made_texts_are_as_their_names_say(name):
+    """Some words are in many rows, most in few; hashed ones are everywhere alike."""
+    X = texts.arrays(name, None, 1000, "float32")[0]
+    size = texts.MADE[name]
+    assert X.shape == (1000, size.n_features)
+    assert X.nnz / 1000 == pytest.approx(size.n_entries, rel=0.2)
+    np.testing.assert_allclose((X**2).sum(axis=1), 1, rtol=1e-5)
+    often = np.bincount(X.indices, minlength=size.n_features).max()
+    assert (often < 10) == size.hashed
 
 
 @pytest.mark.parametrize("dtype", ["float64", "uint8", "bfloat16"])
@@ -176,15 +207,39 @@ def test_asv_compares_with_numpy_that_makes_no_one_hot_rows(monkeypatch):
         difference = rows.Difference()
         difference.setup("float32", shape)
         assert difference.track_loss_difference("float32", shape) < 1e-4
+    of_sparse = import_module("benchmarks.sparse")
+    name = next(iter(of_sparse.PROBLEMS))
+    for side in ("fastsoftmax", "scipy"):
+        of_sparse.LossAndGradient().setup("float64", name, side)
+    difference = of_sparse.Difference()
+    difference.setup("float64", name)
+    assert difference.track_loss_difference("float64", name) < 1e-12
 
 
 def run(*arguments):
     return CliRunner().invoke(app, ["bench", *map(str, arguments)])
 
 
+def test_passes_over_sparse_rows_are_told_and_written(monkeypatch, tmp_path):
+    monkeypatch.setattr(measure, "TURN", 0)
+    monkeypatch.setattr(measure, "PAUSE", 0)
+    (tmp_path / texts.FILE).write_text('label,text\n3,"a b, cd ef"\n7,cd gh\n', encoding="utf-8")
+    chosen = "--problem", "titles", "--problem", "stackoverflow20", "--data", tmp_path
+    asked = "--dtype", "float64", "--peer", "scipy", "--threads", 1, "--rounds", 1, "--rows", 300
+    told = run("--sparse", *chosen, *asked, "-o", tmp_path / "new")
+    assert told.exit_code == 0, told.output
+    text = (tmp_path / "new" / "bench.md").read_text(encoding="utf-8")
+    assert text in told.stdout
+    made, read = json.loads((tmp_path / "new" / "bench.json").read_text(encoding="utf-8"))["rows"]
+    assert made["losses"]["scipy"] == pytest.approx(made["losses"]["fastsoftmax"], rel=1e-12)
+    assert all(seconds > 0 for seconds in made["best"].values())
+    assert (read["shape"], read["entries"]) == ([2, 3, 20], 4)  # "cd" twice, "ef", "gh"
+    assert "| titles | 300x11000x20 | " in text
+
+
 @pytest.mark.parametrize("options", [(), ("--batch", 50), ("--small",)])
 def test_what_was_measured_is_told_and_written(options, monkeypatch, tmp_path):
-    for length in ("_TURN", "_SMALL_TURN", "PAUSE"):
+    for length in ("TURN", "_SMALL_TURN", "PAUSE"):
         monkeypatch.setattr(measure, length, 0)
     shape = () if "--small" in options else ("--shape", "300x20x5")
     dtypes = "float32" if "--small" in options else "float32,uint8,bfloat16"
@@ -230,14 +285,31 @@ def test_what_the_solvers_are_judged_by_is_the_objective_in_float64(monkeypatch,
     assert problems.objective(problems.Problem(X, y, 3.0), W, b) == pytest.approx(truth, rel=1e-13)
 
 
+def test_sparse_problems_are_judged_and_solved_as_dense_ones():
+    text = problems.load("text", None, 60)
+    dense = text._replace(X=text.X.toarray())
+    solutions = [SOLVERS[side](text, 1e-6, 1)[:2] for side in ("fastsoftmax", "sklearn newton-cg")]
+    reached = [problems.objective(problem, *solutions[0]) for problem in (text, dense)]
+    assert reached[0] == pytest.approx(reached[1], rel=1e-12)
+    assert problems.objective(text, *solutions[1]) == pytest.approx(reached[0], rel=2e-6)
+
+
 def test_problems_are_read_from_a_folder_and_cut(tmp_path):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "letter.npz", X=rng.integers(0, 9, (50, 3), np.uint8), y=["b", "a"] * 25)
     counts = rng.integers(0, 9, (50, 3))
     counts[:, 1] = 4
     np.savez(tmp_path / "covtype_kaggle15k.npz", X=counts, y=np.arange(50))
+    (tmp_path / texts.FILE).write_text("label,text\n3,ab cd\n7,cd ef\n", encoding="utf-8")
     assert problems.names(None) == list(problems.MADE)
-    assert problems.names(tmp_path) == [*problems.MADE, "letter", "covtype_kaggle15k"]
+    assert problems.names(tmp_path) == [
+        *problems.MADE,
+        "letter",
+        "covtype_kaggle15k",
+        "stackoverflow20",
+    ]
+    X, y, _ = problems.load("stackoverflow20", tmp_path)
+    assert (X.shape, X.nnz, y.tolist()) == ((2, 3), 4, [0, 1])
     X, y, C = problems.load("letter", tmp_path, 20)
     assert (X.shape, X.dtype, y.tolist(), C) == ((20, 3), "float64", [1, 0] * 10, 1)
     X = problems.load("covtype_kaggle15k", tmp_path).X
@@ -369,7 +441,10 @@ def test_arguments_of_the_optimum_are_checked_first(monkeypatch, tmp_path):
     monkeypatch.setattr(optimum, "measure_optimum", lambda *a, **b: pytest.fail("measured"))
     for other in (("--small",), ("--batch", 9), ("--shape", "9x9x9"), ("--dtype", "float32")):
         assert "--optimum has problems of its own" in refused("--optimum", *other)
-    assert "--problem and --rows need --optimum" in refused("--rows", 9)
+    assert "--problem and --rows need --optimum or --sparse" in refused("--rows", 9)
+    for other in (("--small",), ("--batch", 9), ("--shape", "9x9x9"), ("--optimum",)):
+        assert "--sparse has rows of its own" in refused("--sparse", *other)
+    assert "--problem must be one of titles, " in refused("--sparse", "--problem", "letter")
     assert "--seconds must be above 0, got 0" in refused("--optimum", "--seconds", 0)
     assert "--rounds must be at least 1" in refused("--optimum", "--rounds", 0)
     assert "--problem must be one of digits, " in refused("--optimum", "--problem", "letter")

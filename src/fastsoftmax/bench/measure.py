@@ -32,7 +32,7 @@ SHAPES: tuple[Shape, ...] = (
     (50000, 768, 100),
     (20000, 768, 1000),
 )
-_TURN = 0.25  # seconds: a turn of a few passes ends before clocks and caches have settled
+TURN = 0.25  # seconds: a turn of a few passes ends before clocks and caches have settled
 _SMALL_TURN = 0.05
 PAUSE = 0.05  # seconds: threads of the last side that still spin go to sleep
 
@@ -86,13 +86,13 @@ def measure(
                 limits: list[dict[str, float]] = []
                 times: dict[str, list[float]] = {side: [] for side in running}
                 for _ in range(rounds):
-                    _take_turns(running, times, _TURN)
+                    take_turns(running, times, TURN)
                     time.sleep(PAUSE)
-                    limits.append(running["fastsoftmax"].ask("limits", _TURN))
+                    limits.append(running["fastsoftmax"].ask("limits", TURN))
                 limit = {kind: max(turn[kind] for turn in limits) for kind in limits[0]}
                 row: dict[str, Any] = {"shape": list(shape), "dtype": dtype, "losses": losses}
                 row |= {"limits": limit, "limit": limit_seconds(shape, dtype, limit)}
-                rows.append(row | _best_and_median(times))
+                rows.append(row | best_and_median(times))
     return result | {"rows": rows}
 
 
@@ -114,9 +114,9 @@ def measure_small(
                 answers = {s: worker.ask("call", call, dtype) for s, worker in here.items()}
                 times: dict[str, list[float]] = {side: [] for side in here}
                 for _ in range(rounds):
-                    _take_turns(here, times, _SMALL_TURN)
+                    take_turns(here, times, _SMALL_TURN)
                 row = {"call": call, "dtype": dtype, "answers": answers}
-                rows.append(row | _best_and_median(times))
+                rows.append(row | best_and_median(times))
     return result | {"rows": rows}
 
 
@@ -131,14 +131,14 @@ def head(kind: str, running: dict[str, Worker], threads: int) -> dict[str, Any]:
     }
 
 
-def _take_turns(running: dict[str, Worker], times: dict[str, list[float]], seconds: float) -> None:
+def take_turns(running: dict[str, Worker], times: dict[str, list[float]], seconds: float) -> None:
     """Each side runs for so long; its times are added to those it has."""
     for side, worker in running.items():
         time.sleep(PAUSE)
         times[side] += worker.ask("run", seconds)
 
 
-def _best_and_median(times: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+def best_and_median(times: dict[str, list[float]]) -> dict[str, dict[str, float]]:
     return {
         "best": {side: min(t) for side, t in times.items()},
         "median": {side: float(np.median(t)) for side, t in times.items()},

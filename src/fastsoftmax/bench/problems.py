@@ -1,8 +1,8 @@
 """Problems to solve to the optimum: C times the sum of the losses plus half the squared weights.
 
 Biases are not penalised. Those of MADE come from a fixed seed, and digits with scikit-learn; those
-of FILES are real sets, read from a folder. All have three classes or more: with two, scikit-learn
-has one vector of weights, and another objective.
+of FILES are real sets, read from a folder, as are the titles of `texts`. All have three classes or
+more: with two, scikit-learn has one vector of weights, and another objective.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastsoftmax.bench import texts
+
 Array = npt.NDArray[Any]
 
 _ROWS = 8192  # whose logits are held at once
 
 
 class Problem(NamedTuple):
-    X: Array  # (N, D), C order, float32 or float64
+    X: Any  # (N, D), float32 or float64: an array in C order, or CSR of SciPy
     y: Array  # (N,), from 0
     C: float
 
@@ -30,7 +32,7 @@ def objective(problem: Problem, W: Array, b: Array) -> float:
     X, y, C = problem
     W, b = W.astype(np.float64), b.astype(np.float64)
     total = 0.0
-    for first in range(0, len(X), _ROWS):
+    for first in range(0, len(y), _ROWS):
         rows = slice(first, first + _ROWS)
         Z = X[rows].astype(np.float64) @ W + b
         Z -= Z[np.arange(len(Z)), y[rows]][:, None]
@@ -75,11 +77,18 @@ def _digits() -> Problem:
     return Problem(X, y, 1.0)
 
 
+def _text() -> Problem:
+    """TF-IDF of made titles."""
+    X = texts.made(texts.Size(5000, 11000, 8))
+    return Problem(X, _labelled(np.random.default_rng(0), X, texts.N_CLASSES), 10.0)
+
+
 MADE: dict[str, Callable[[], Problem]] = {
     "digits": _digits,
     "tabular": _tabular,
     "embeddings": _embeddings,
     "raw": _raw,
+    "text": _text,
 }
 
 
@@ -116,13 +125,16 @@ FILES: dict[str, tuple[Callable[[Array], Array], float]] = {
 def names(folder: Path | None) -> list[str]:
     """The problems there are, with the real sets that the folder holds."""
     found = [name for name in FILES if folder is not None and (folder / f"{name}.npz").is_file()]
-    return [*MADE, *found]
+    return [*MADE, *found, *texts.names(folder)[len(texts.MADE) :]]
 
 
 def load(name: str, folder: Path | None, most_rows: int | None = None) -> Problem:
     """A problem, or the first rows of it."""
     if name in MADE:
         problem = MADE[name]()
+    elif name not in FILES:
+        assert folder is not None
+        problem = Problem(*texts.read(folder), 10.0)
     else:
         assert folder is not None
         prepared, C = FILES[name]
@@ -130,4 +142,5 @@ def load(name: str, folder: Path | None, most_rows: int | None = None) -> Proble
             problem = Problem(prepared(archive["X"]), archive["y"], C)
     X, labels, C = problem
     y = np.unique(labels[:most_rows], return_inverse=True)[1]
-    return Problem(np.ascontiguousarray(X[:most_rows]), y, C)
+    X = X[:most_rows]
+    return Problem(np.ascontiguousarray(X) if isinstance(X, np.ndarray) else X, y, C)

@@ -14,6 +14,7 @@ _WHAT = {
     "pass": "One pass (loss and gradient)",
     "epoch": "One epoch of SGD over shuffled rows in batches of {batch}",
     "small": "One small call",
+    "sparse": "One pass (loss and gradient) over sparse rows",
     "optimum": "Seconds to a relative distance from the optimum of C times the sum of the losses "
     "plus half the squared weights",
 }
@@ -47,6 +48,8 @@ def _rows_of(result: dict[str, Any]) -> list[list[str]]:
     """Head and rows, by what was measured."""
     if result["kind"] == "small":
         return _small_rows(result)
+    if result["kind"] == "sparse":
+        return _sparse_rows(result)
     return curves.rows(result) if result["kind"] == "optimum" else _rows(result)
 
 
@@ -83,6 +86,20 @@ def _small_rows(result: dict[str, Any]) -> list[list[str]]:
             for side in sides
         ]
         rows.append([row["call"], row["dtype"], *times])
+    return rows
+
+
+def _sparse_rows(result: dict[str, Any]) -> list[list[str]]:
+    """Head and rows: milliseconds."""
+    sides = result["sides"]
+    head = ["problem", "N x D x K", "entries a row", "dtype", *(f"{side} ms" for side in sides)]
+    rows = [[*head, "times as fast"]]
+    for row in result["rows"]:
+        best = row["best"]
+        times = [f"{best[side] * 1e3:.2f}" for side in sides]
+        ratios = " / ".join(f"{best[side] / best[_OURS]:.2f}" for side in _others(result))
+        entries = f"{row['entries'] / row['shape'][0]:.1f}"
+        rows.append([row["problem"], _name(row), entries, row["dtype"], *times, ratios])
     return rows
 
 

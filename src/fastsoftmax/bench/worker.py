@@ -5,6 +5,8 @@ Reads one JSON list per line and answers each with a line [answer, error], of wh
 - ["provenance", modules]
 - ["data", N, D, K, dtype, batch size or null]: prepares passes, or with a batch size epochs; a loss
 - ["call", name, dtype]: prepares a small call; its answer
+- ["sparse", name, folder or null, most rows or null, dtype]: prepares passes over sparse rows;
+  {"loss", "shape", "entries"}
 - ["problem", name, folder or null, most rows or null]: prepares a problem to solve; its facts
 - ["optimum", gap, seconds]: of that problem, as near as the gap or the seconds allow
 - ["solve", tolerance]: the seconds of a solution of it, the objective reached, and what was counted
@@ -25,13 +27,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastsoftmax.bench import problems
+from fastsoftmax.bench import problems, texts
 from fastsoftmax.bench.epochs import EPOCHS
 from fastsoftmax.bench.limits import limits
 from fastsoftmax.bench.peers import PEERS
 from fastsoftmax.bench.provenance import provenance
 from fastsoftmax.bench.small import CALLS
 from fastsoftmax.bench.solvers import SOLVERS
+from fastsoftmax.bench.sparse import SPARSE
 from fastsoftmax.bench.types import computed_in, values
 from fastsoftmax.solvers import fit
 from fastsoftmax.threads import set_num_threads
@@ -76,6 +79,16 @@ class Side:
         call, answer = CALLS[name][0](self.name, dtype)
         self.run = timed(call)
         return answer(self.run()[0])
+
+    def sparse(
+        self, name: str, folder: str | None, most_rows: int | None, dtype: str
+    ) -> dict[str, Any]:
+        self.run = self.X = None
+        path = None if folder is None else Path(folder)
+        X, y, W, b = texts.arrays(name, path, most_rows, dtype)
+        self.run = timed(SPARSE[self.name](X, y, W, b, self.threads))
+        shape = [*X.shape, W.shape[1]]
+        return {"loss": float(self.run()[0]), "shape": shape, "entries": int(X.nnz)}
 
     def problem(self, name: str, folder: str | None, most_rows: int | None) -> dict[str, Any]:
         self.run = self.X = None
@@ -137,6 +150,7 @@ def main() -> None:
         "provenance": provenance,
         "data": side.data,
         "call": side.call,
+        "sparse": side.sparse,
         "problem": side.problem,
         "optimum": side.optimum,
         "solve": side.solve,

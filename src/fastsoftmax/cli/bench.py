@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,6 +52,9 @@ def command(
     small: Annotated[
         bool, typer.Option("--small", help="Measure calls on a few rows in place of large ones.")
     ] = False,
+    of_sparse: Annotated[
+        bool, typer.Option("--sparse", help="Measure a pass over sparse rows.")
+    ] = False,
     to_optimum: Annotated[
         bool, typer.Option("--optimum", help="Measure the time that solvers take to the optimum.")
     ] = False,
@@ -58,8 +62,8 @@ def command(
         list[str] | None,
         typer.Option(
             "--problem",
-            help="With --optimum: measure on this problem; may be given several times. By default "
-            "on all.",
+            help="With --optimum or --sparse: measure on this problem; may be given several times. "
+            "By default on all.",
         ),
     ] = None,
     folder: Annotated[
@@ -67,12 +71,15 @@ def command(
         typer.Option(
             "--data",
             envvar="FASTSOFTMAX_DATA",
-            help="With --optimum: a folder with real sets as .npz files, to be measured too.",
+            help="With --optimum or --sparse: a folder with real sets, to be measured too.",
         ),
     ] = None,
     rows: Annotated[
         int | None,
-        typer.Option(min=1, help="With --optimum: take so many rows at most, for a quick check."),
+        typer.Option(
+            min=1,
+            help="With --optimum or --sparse: take so many rows at most, for a quick check.",
+        ),
     ] = None,
     seconds: Annotated[
         float,
@@ -83,7 +90,8 @@ def command(
         typer.Option(
             "--output",
             "-o",
-            help="Write bench.md, bench.json and, but for --small, bench.png into this folder.",
+            help="Write bench.md, bench.json and, but for --small and --sparse, bench.png into "
+            "this folder.",
         ),
     ] = None,
 ) -> None:
@@ -91,28 +99,38 @@ def command(
 
     With --batch, an epoch of SGD: fit_sgd with its defaults, and plain SGD of this library, NumPy
     and torch. With --small, calls on a few rows, against NumPy, SciPy and scikit-learn. With
-    --optimum, fit and scikit-learn's solvers, to within 1e-4 and 1e-6 of the optimum.
+    --sparse, a pass over sparse rows, against SciPy, scikit-learn and torch. With --optimum, fit
+    and scikit-learn's solvers, to within 1e-4 and 1e-6 of the optimum.
 
     Each side runs in a process of its own with the same data and threads, taking turns; the
     machine's limits are measured beside them.
     """
     from rich.console import Console
 
-    from fastsoftmax.bench import measure, optimum
+    from fastsoftmax.bench import measure, optimum, sparse, texts
+    from fastsoftmax.bench import problems as to_solve
 
     if small and (shapes or batch is not None):
         raise UsageError("--small has sizes of its own: leave out --shape and --batch")
+    if of_sparse and (shapes or small or to_optimum or batch is not None):
+        raise UsageError(
+            "--sparse has rows of its own: leave out --shape, --small, --batch and --optimum"
+        )
     if to_optimum and (shapes or dtypes or small or batch is not None):
         raise UsageError(
             "--optimum has problems of its own: leave out --shape, --dtype, --small and --batch"
         )
-    if not to_optimum and (problems or rows is not None):
-        raise UsageError("--problem and --rows need --optimum")
+    if not (to_optimum or of_sparse) and (problems or rows is not None):
+        raise UsageError("--problem and --rows need --optimum or --sparse")
     if seconds <= 0:
         raise UsageError(f"--seconds must be above 0, got {seconds:g}")
-    if output is not None and not small and importlib.util.find_spec("matplotlib") is None:
+    if (
+        output is not None
+        and not (small or of_sparse)
+        and importlib.util.find_spec("matplotlib") is None
+    ):
         raise ImportError("the picture needs matplotlib; pip install 'fastsoftmax[bench]'")
-    asked = _dtypes(dtypes, small)
+    asked = _dtypes(dtypes, small or of_sparse)
     threads = _threads(threads)
     rounds = (3 if to_optimum else 7) if rounds is None else rounds
     if rounds < 1:
@@ -127,7 +145,7 @@ def command(
     }
     if to_optimum:
         result = optimum.measure_optimum(
-            _problems(problems, folder),
+            _problems(problems, folder, to_solve.names),
             _solvers(peers),
             seconds=seconds,
             folder=folder,
@@ -137,7 +155,16 @@ def command(
         _tell(result, output)
         return
     options["dtypes"] = asked
-    if small:
+    if of_sparse:
+        there = _problems(problems, folder, texts.names)
+        result = sparse.measure_sparse(
+            there if problems else [name for name in there if name not in texts.WHEN_ASKED],
+            sides=_sides(peers, sparse.sparse_sides()),
+            folder=folder,
+            most_rows=rows,
+            **options,
+        )
+    elif small:
         result = measure.measure_small(sides=_sides(peers, measure.small_sides()), **options)
     else:
         sides = measure.pass_sides() if batch is None else measure.epoch_sides()
@@ -161,7 +188,7 @@ def _tell(result: dict[str, Any], output: Path | None) -> None:
         output.mkdir(parents=True, exist_ok=True)
         (output / "bench.md").write_text(table, encoding="utf-8")
         (output / "bench.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        if result["kind"] != "small":
+        if result["kind"] not in ("small", "sparse"):
             report.picture(result, str(output / "bench.png"))
 
 
@@ -209,10 +236,10 @@ def _solvers(peers: list[str] | None) -> list[str]:
     return _sides(peers, optimum.usual(installed) if peers is None else installed)
 
 
-def _problems(asked: list[str] | None, folder: Path | None) -> list[str]:
+def _problems(
+    asked: list[str] | None, folder: Path | None, names: Callable[[Path | None], list[str]]
+) -> list[str]:
     """Those asked for, if they are there."""
-    from fastsoftmax.bench.problems import names
-
     if folder is not None and not folder.is_dir():
         raise UsageError(f"--data must name a folder, got {folder}")
     there = names(folder)
