@@ -5,6 +5,7 @@ differences in float64, of fourth order: with a step of 1e-3 they err by some 1e
 order leaves out and from rounding, for functions and derivatives near 1, and by 1e-10 at most here.
 """
 
+import importlib
 import math
 import re
 from itertools import pairwise, product
@@ -13,6 +14,7 @@ from pathlib import Path
 import mpmath
 import numpy as np
 import pytest
+from csr_rows import CSRRows
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastsoftmax as fs
@@ -91,7 +93,7 @@ def sections():
 
 def test_each_section_names_the_functions_and_tests_that_hold_it():
     held = sections()
-    assert len(held) == 17
+    assert len(held) == 18
     named = []
     for title, body in held.items():
         line = re.fullmatch(r"Held by: (.+) · test: (.+)", body.splitlines()[-1])
@@ -1057,6 +1059,48 @@ def test_what_rounding_may_take_is_taken_off():
 
 
 # Where hand derivations slip
+
+
+def sparse_rows(N, D, K):
+    """(sparse X, the same centred and scaled, the means, the scales, labels)"""
+    rng = np.random.default_rng([N, D, K])
+    X = rng.random((N, D)) * (rng.random((N, D)) < 0.4)
+    X[0] = 1
+    m, s = X.mean(axis=0), 1 / X.std(axis=0)
+    return CSRRows.of(X), (X - m) * s, m, s, np.arange(N) % K
+
+
+def test_sparse_rows_are_centred_without_being_filled_in():
+    X, U, m, s, y = sparse_rows(40, 7, 3)
+    V, c = np.random.default_rng(1).normal(size=(7, 3)), np.arange(3.0)
+    W = s[:, None] * V
+    assert_allclose(fs.decision_function(X, W, c - m @ W), U @ V + c, **ROUNDING)
+    _, grad_W, grad_b = fs.loss_and_gradient(X, y, W, c - m @ W)
+    _, grad_V, grad_c = fs.loss_and_gradient(U, y, V, c)
+    assert_allclose(s[:, None] * (grad_W - np.outer(m, grad_b)), grad_V, **ROUNDING)
+    assert_allclose(grad_b, grad_c, **ROUNDING)
+
+
+def test_weights_of_a_solution_lie_in_the_span_of_its_rows(monkeypatch):
+    monkeypatch.setattr(importlib.import_module("fastsoftmax.solvers.fit"), "SMALL", 0)
+    X, U, _, s, y = sparse_rows(12, 30, 3)
+    U = U / s  # centred alone
+    V_0 = np.random.default_rng(2).normal(size=(30, 3))
+    start = fs.SoftmaxModel(V_0, np.zeros(3), range(3))
+    V_0 = V_0 - V_0.mean(axis=1, keepdims=True)
+
+    def distance(W, span):
+        return np.abs(W - span @ np.linalg.lstsq(span, W, rcond=None)[0]).max()
+
+    for init, rows in ((None, U), (start, np.vstack([U, V_0.T]))):
+        result = fs.fit(X, y, l2=0.1, init=init, max_passes=8)
+        assert distance(result.model.W, rows.T) < 1e-6
+        assert np.abs(result.model.W).max() > 0.01
+    assert distance(result.model.W, U.T) > 1e-3  # stopped before the start is forgotten
+    A, B = np.random.default_rng(3).normal(size=(2, 12, 3))
+    V = U.T @ B + 0.7 * V_0
+    by_logits = (A * (U @ V)).sum() + 0.3 * (V_0 * V).sum()
+    assert_allclose(((U.T @ A + 0.3 * V_0) * V).sum(), by_logits, **ROUNDING)
 
 
 def test_slip_of_the_sign():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -213,6 +216,14 @@ def test_bad_rows_are_named(X, exception, message):
     ):
         with pytest.raises(exception, match=message):
             call()
+
+
+def test_examples_in_the_notes_run_as_written(capsys):
+    notes = (Path(__file__).parents[1] / "docs" / "sparse.md").read_text(encoding="utf-8")
+    names = {}
+    for example in re.findall(r"```python\n(.*?)```", notes, re.DOTALL):
+        exec(example, names)
+    assert capsys.readouterr().out == "gap True\nTrue\n"
 
 
 def test_float32_is_as_accurate_as_scipy():
