@@ -192,11 +192,11 @@ def _tell(result: dict[str, Any], output: Path | None) -> None:
             report.picture(result, str(output / "bench.png"))
 
 
-def _dtypes(texts: list[str] | None, small: bool) -> list[str]:
+def _dtypes(texts: list[str] | None, computed: bool) -> list[str]:
     """What was asked for, one at a time or with commas between; narrow types of X, too."""
     from fastsoftmax.bench.types import COMPUTED, DTYPES, dtype_of
 
-    allowed = COMPUTED if small else DTYPES
+    allowed = COMPUTED if computed else DTYPES
     asked = [name for text in texts or COMPUTED for name in text.split(",")]
     for name in asked:
         if name not in allowed:
