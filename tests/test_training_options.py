@@ -145,7 +145,7 @@ def test_dtype(noisy, X_dtype, dtype):
     (X, y), _ = noisy
     X = (8 * X).astype(X_dtype)
     model = fs.fit_sgd(X, y, dtype=dtype).model
-    narrow = X_dtype in ("f4", "f2")
+    narrow = X_dtype in ("f4", "f2", "i2")
     assert model.W.dtype == (dtype or (np.float32 if narrow else np.float64))
     assert model.b.dtype == model.W.dtype
     exact = fs.fit_sgd(X.astype(np.float64), y).model

@@ -82,8 +82,12 @@ def is_real(dtype: np.dtype[Any]) -> bool:
 
 
 def is_narrow(X: Array | CSR) -> bool:
-    """Whether kernels widen the numbers of X as they read them."""
-    return X.dtype.itemsize <= 2 and X.dtype.name in NARROW and not isinstance(X, CSR)
+    """Whether kernels widen the numbers of X as they read them; those of sparse X are converted."""
+    return _is_narrow_type(X.dtype) and not isinstance(X, CSR)
+
+
+def _is_narrow_type(dtype: np.dtype[Any]) -> bool:
+    return dtype.itemsize <= 2 and dtype.name in NARROW
 
 
 def is_finite_matrix(value: Any) -> bool:
@@ -116,7 +120,7 @@ def compute_dtype(array: Array | CSR) -> np.dtype[Any]:
 
 def precision_of(X: Array | CSR) -> np.dtype[Any]:
     """What X is computed in unless somebody asks for another type: float32 for narrow ones too."""
-    return _FLOAT32 if is_narrow(X) else compute_dtype(X)
+    return _FLOAT32 if _is_narrow_type(X.dtype) else compute_dtype(X)
 
 
 def compute_type(value: Any, name: str) -> np.dtype[Any]:
