@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastsoftmax as fs
-from fastsoftmax import validation as check
+from fastsoftmax import views
 from fastsoftmax.kernels.passes.hessian import products_of_features
 from fastsoftmax.kernels.passes.inverse import invert, multiply
 from fastsoftmax.kernels.tiles.packing import padded
@@ -59,7 +59,7 @@ def test_products_of_features(dtype, layout):
         M = (K + 1) * (D + intercept)
         H = np.ones((M, M))
         arguments = weight, np.ascontiguousarray(P), intercept, centre, scale, H
-        launch(products_of_features, check.as_rows(absent), *arguments)
+        launch(products_of_features, views.as_rows(absent), *arguments)
         P[weight == 0] = 0
         expected = products(X, weight, P, intercept, centre, scale)
         tolerance = 2e-6 if dtype == np.float32 else 1e-14
@@ -77,7 +77,7 @@ def test_products_add_up_over_rows_and_threads():
         H = np.zeros((6 * 21, 6 * 21))
         for rows in (slice(0, cut), slice(cut, 500)):
             launch(
-                products_of_features, check.as_rows(X[rows]), weight[rows], P[rows], 0, centre,
+                products_of_features, views.as_rows(X[rows]), weight[rows], P[rows], 0, centre,
                 scale, H,
             )  # fmt: skip
         return H

@@ -6,7 +6,6 @@ shape. X and logits keep their strides and are copied only when Numba has no typ
 
 from __future__ import annotations
 
-import ctypes
 import math
 import operator
 from typing import Any, NoReturn
@@ -16,48 +15,14 @@ import numpy.typing as npt
 
 from fastsoftmax import frames
 from fastsoftmax.csr import CSR, is_sparse, sparse_rows
-from fastsoftmax.kernels.vectors.memory import Rows
-from fastsoftmax.kernels.vectors.widening import NARROW, narrow_item
+from fastsoftmax.kernels.vectors.widening import NARROW
 
 Array = npt.NDArray[Any]
 
 _COMPUTE_DTYPES = _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 _LARGEST = {dtype: float(np.finfo(dtype).max) for dtype in _COMPUTE_DTYPES}
 _ONE = np.ones(1).tobytes()  # what arrays of all ones lie on, read-only
-
-
-class _Items(dict[np.dtype[Any], Array]):
-    """What tells a kernel the type of an array's items: see `Rows`."""
-
-    def __missing__(self, dtype: np.dtype[Any]) -> Array:
-        item = self[dtype] = narrow_item(dtype.name, not dtype.isnative)
-        return item
-
-
-_DENSE = (np.float32, np.float64, np.int64)
-_ITEMS = _Items({np.dtype(dtype): np.empty(0, dtype) for dtype in _DENSE})
 _SCAN_ROWS = 4096
-
-
-def as_rows(array: Array) -> Rows:
-    """How a kernel sees a 2-D array. The caller keeps `array` alive while the kernel runs."""
-    strides = array.strides
-    return Rows(_ITEMS[array.dtype], _address(array), strides[0], strides[1])
-
-
-def as_column(array: Array) -> Rows:
-    """How a kernel sees a 1-D array: as (N, 1)."""
-    return Rows(_ITEMS[array.dtype], _address(array), array.strides[0], 0)
-
-
-def _address(array: Array) -> int:
-    """Where the first item lies. The interface makes a dict of many parts: 0.8 us."""
-    flags = array.flags
-    # bfloat16, of no kind that buffers have, gives none
-    if flags.c_contiguous and flags.writeable and array.size and array.dtype.kind != "V":
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
-    address: int = array.__array_interface__["data"][0]
-    return address
 
 
 def real_array(value: Any, name: str) -> Array:
@@ -91,10 +56,7 @@ def _is_narrow_type(dtype: np.dtype[Any]) -> bool:
 
 
 def is_finite_matrix(value: Any) -> bool:
-    """Whether `value` is an array (N, D) of finite numbers that is computed with as it is.
-
-    False also where their sum is not finite.
-    """
+    """Whether `value` is an array (N, D) that is computed with as it is, and of a finite sum."""
     if type(value) is not np.ndarray or value.ndim != 2:
         return False
     if value.dtype.kind in "biu":
@@ -242,11 +204,6 @@ def targets(value: Any, n_rows: int, n_classes: int, dtype: np.dtype[Any]) -> Ar
     rows: Array = convertible(array, dtype)
     non_negative(rows, "targets", dtype)
     return rows
-
-
-def target_rows(array: Array) -> Rows:
-    """How a kernel sees checked targets."""
-    return as_column(array) if array.ndim == 1 else as_rows(array)
 
 
 def sample_weight(value: Any, n_rows: int) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
+from fastsoftmax import views
 from fastsoftmax.functional.predictions import predict
 from fastsoftmax.kernels.passes import rowwise
 from fastsoftmax.threads import launch
@@ -67,7 +68,7 @@ def decide(P: npt.ArrayLike, utility: npt.ArrayLike) -> Any:
     else:
         decisions = np.empty(len(rows), np.int64)
         if len(rows):
-            launch(rowwise.weighted_argmax, check.as_rows(rows), len(rows), utility, decisions)
+            launch(rowwise.weighted_argmax, views.as_rows(rows), len(rows), utility, decisions)
     return decisions if P.ndim == 2 else decisions[0]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
+from fastsoftmax import views
 from fastsoftmax.csr import CSR
 from fastsoftmax.functional import sparse
 from fastsoftmax.functional.sparse import Columns
@@ -57,11 +58,11 @@ class Problem(NamedTuple):
     def for_kernel(self) -> tuple[Any, ...]:
         """As `fused.prepared` takes it."""
         return (
-            tuple(check.as_rows(self.X)),
-            tuple(check.target_rows(self.targets)),
-            tuple(check.as_column(self.weight)),
+            tuple(views.as_rows(self.X)),
+            tuple(views.target_rows(self.targets)),
+            tuple(views.as_column(self.weight)),
             len(self.X),
-            tuple(check.as_rows(self.W)),
+            tuple(views.as_rows(self.W)),
             len(self.W),
             self.b,
             self.smoothing,

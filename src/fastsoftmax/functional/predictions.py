@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
+from fastsoftmax import views
 from fastsoftmax.csr import CSR
 from fastsoftmax.functional.sparse import Columns
 from fastsoftmax.functional.sparse import predict as predict_sparse
@@ -43,7 +44,7 @@ def _run(
     overlaps = out is not None and np.may_share_memory(result, read)
     target = np.empty_like(result) if overlaps else result
     weight = check.sample_weight(sample_weight, len(X))
-    rows = tuple(check.as_column(target) if labels else check.as_rows(target))
+    rows = tuple(views.as_column(target) if labels else views.as_rows(target))
     if isinstance(X, CSR):
         columns = Columns(X, weight, W.shape[1], keep=False)
         kernel = getattr(sparse_predictors, function)
@@ -62,10 +63,10 @@ def _run_dense(
 ) -> bool:
     """Of rows as they lie; whether all logits are finite."""
     problem = (
-        tuple(check.as_rows(X)),
-        tuple(check.as_column(weight)),
+        tuple(views.as_rows(X)),
+        tuple(views.as_column(weight)),
         len(X),
-        tuple(check.as_rows(W)),
+        tuple(views.as_rows(W)),
         len(W),
         np.empty(packed_features(len(W)) * W.shape[1], W.dtype),
         b,

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
+from fastsoftmax import views
 from fastsoftmax.kernels.passes import rowwise
 from fastsoftmax.kernels.tiles.sizes import pays_to_share
 from fastsoftmax.threads import launch
@@ -54,7 +55,7 @@ def _map_rows(short: Kernel, long: Kernel, Z: Any, axis: Axis, out: Any) -> Arra
         target = np.empty((n_rows, n_classes), Z.dtype)
         is_view = False
     kernel = short if rowwise.is_short(n_classes, Z.itemsize) else long
-    arguments = check.as_rows(source), n_rows, n_classes, check.as_rows(target)
+    arguments = views.as_rows(source), n_rows, n_classes, views.as_rows(target)
     launch(kernel, *arguments, parallel=pays_to_share(n_rows, n_classes))
     if not is_view:
         result.transpose(order)[...] = target.reshape(result.transpose(order).shape)
@@ -159,7 +160,7 @@ def logsumexp(Z: npt.ArrayLike, axis: Axis = -1, out: Array | None = None) -> An
         target = np.empty((n_rows, 1), Z.dtype)
         short = rowwise.is_short(n_classes, Z.itemsize)
         kernel = rowwise.log_sum_exp_short if short else rowwise.log_sum_exp_long
-        arguments = check.as_rows(source), n_rows, n_classes, check.as_rows(target)
+        arguments = views.as_rows(source), n_rows, n_classes, views.as_rows(target)
         launch(kernel, *arguments, parallel=pays_to_share(n_rows, n_classes))
         result[...] = target.reshape(shape)
     return result if out is not None else result[()]
@@ -202,8 +203,8 @@ def _reduced(losses: Array, total: float, reduction: str, dtype: np.dtype[Any]) 
 
 def _problem(Z: Array, targets: Array, weight: Array, smoothing: float) -> rowwise.Problem:
     """Checked arguments as the kernels take them."""
-    columns = check.target_rows(targets), check.as_column(weight)
-    return rowwise.Problem(check.as_rows(Z), *columns, Z.shape[1], smoothing)
+    columns = views.target_rows(targets), views.as_column(weight)
+    return rowwise.Problem(views.as_rows(Z), *columns, Z.shape[1], smoothing)
 
 
 def cross_entropy(
@@ -311,7 +312,7 @@ def cross_entropy_and_gradient(
             _problem(Z, targets, weight, smoothing),
             1 / total,
             losses,
-            check.as_rows(dZ),
+            views.as_rows(dZ),
             parallel=pays_to_share(*Z.shape),
         )
     return _reduced(losses, total, reduction, Z.dtype), dZ

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
+from fastsoftmax import views
 from fastsoftmax.csr import CSR
 from fastsoftmax.kernels.passes import sparse
 from fastsoftmax.kernels.passes.buckets import (
@@ -105,7 +106,7 @@ class Columns:
         X = self._X
         n = int(X.indptr[rows.stop] - X.indptr[rows.start])
         room = self._room_for(n, n_chunks(rows.stop - rows.start))
-        given = X.for_kernel(), tuple(check.as_column(self._weight))
+        given = X.for_kernel(), tuple(views.as_column(self._weight))
         launch(
             sort_entries,
             *given,
@@ -158,7 +159,7 @@ def _model(
     buckets: Buckets, weight: Array, rows: slice, W: tuple[int, int], b: Array
 ) -> tuple[Any, ...]:
     """As `kernels.passes.sparse.prepared` takes it."""
-    column = tuple(check.as_column(weight))
+    column = tuple(views.as_column(weight))
     return buckets, column, rows.start, rows.stop - rows.start, W, b
 
 
@@ -186,7 +187,7 @@ def evaluate(
     sums = sparse.Sums(np.zeros(chunks), np.zeros((chunks, n_classes)), np.zeros(chunks, np.bool_))
     overflows = np.zeros(columns.n_buckets, np.bool_)
     R = np.empty((most, n_classes), dtype)
-    t, out = tuple(check.target_rows(targets)), tuple(check.as_rows(R))
+    t, out = tuple(views.target_rows(targets)), tuple(views.as_rows(R))
     finish = _finish(W, scale, l2)
     finite = True
     for rows in slabs:
@@ -219,7 +220,7 @@ def losses(
 ) -> bool:
     """row_loss (N,) = weight * J of each row; whether all logits are finite."""
     W, rows_of_W = _as_strided(W)
-    t, finite = tuple(check.target_rows(targets)), True
+    t, finite = tuple(views.target_rows(targets)), True
     for rows in columns.slabs():
         given = _model(columns.of(rows), weight, rows, rows_of_W, b)
         args = given, t, label_smoothing, row_loss
@@ -276,7 +277,7 @@ def _finish(W: Array, scale: float, l2: float) -> Finish:
 def logits(columns: Columns, weight: Array, W: Array, b: Array) -> Array:
     """X W + b (N, K), whether finite or not."""
     Z = np.empty((columns.n_rows, W.shape[1]), W.dtype)
-    predict(sparse.decision_function, columns, weight, W, b, tuple(check.as_rows(Z)))
+    predict(sparse.decision_function, columns, weight, W, b, tuple(views.as_rows(Z)))
     return Z
 
 

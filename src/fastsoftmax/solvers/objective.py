@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastsoftmax import validation as check
+from fastsoftmax import views
 from fastsoftmax.csr import CSR
 from fastsoftmax.functional.linear import Problem, evaluate, problem
 from fastsoftmax.functional.predictions import weighted_logits, weighted_proba
@@ -224,7 +224,7 @@ class Objective:
             weight *= samples.targets[rows].sum(axis=1, dtype=np.float64)
         launch(
             products_of_features,
-            check.as_rows(X[:, :n_features]),
+            views.as_rows(X[:, :n_features]),
             weight,
             P,
             int(self.intercept),

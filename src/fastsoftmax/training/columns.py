@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
+from fastsoftmax import views
 from fastsoftmax.csr import CSR
 from fastsoftmax.functional import sparse
 from fastsoftmax.functional.sparse import Columns
@@ -107,7 +108,7 @@ def _dense_moments(X: Array, weight: Array) -> Moments:
     chunks, n_features = n_chunks(len(X)), X.shape[1]
     weights = np.zeros(chunks)
     means, spreads = np.zeros((2, chunks, n_features))
-    arrays = check.as_rows(X), check.as_column(weight)
+    arrays = views.as_rows(X), views.as_column(weight)
     parallel = pays_to_share(len(X), n_features)
     launch(column_moments, *arrays, len(X), weights, means, spreads, parallel=parallel)
     result = Moments(0.0, np.zeros(n_features), np.zeros(n_features))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastsoftmax import validation as check
+from fastsoftmax import views
 from fastsoftmax.csr import CSR
 from fastsoftmax.kernels.passes.directions import leading_directions, project_rows
 from fastsoftmax.kernels.tiles.packing import padded
@@ -60,7 +60,7 @@ class Directions(NamedTuple):
         Q = np.zeros((DIRECTIONS, padded(n_features, dtype.itemsize)), dtype)
         Q[:, :n_features] = self.Q
         Y = np.empty((len(X), DIRECTIONS), dtype)
-        arguments = check.as_rows(X), len(X), n_features, *scaling.like(X), Q, Y
+        arguments = views.as_rows(X), len(X), n_features, *scaling.like(X), Q, Y
         parallel = pays_to_share(len(X), DIRECTIONS, n_features)
         launch(project_rows, *arguments, parallel=parallel)
         return Y

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastsoftmax import validation as check
+from fastsoftmax import views
 from fastsoftmax.kernels.passes.sgd import Batches, scratch_for, sgd_steps_by_chunk
 from fastsoftmax.kernels.passes.sgd_by_slab import sgd_steps_by_slab, slabs_for
 from fastsoftmax.kernels.passes.sgd_update import Frame, State, Steps
@@ -164,7 +164,7 @@ class Optimizer:
             mean,
             self.directions.shrink,
             self.directions.bias_step,
-            check.as_rows(self._zeros),
+            views.as_rows(self._zeros),
         )
 
     def _to_kernel(self, W: Array, b: Array) -> tuple[Array, Array, Array]:
@@ -270,9 +270,9 @@ class Optimizer:
         on_load = no_scaling() if self._in_weights else self.scaling
         centre, scale = on_load.like(X)
         batches = Batches(
-            X=check.as_rows(X),
-            targets=check.target_rows(targets),
-            sample_weight=check.as_column(weight),
+            X=views.as_rows(X),
+            targets=views.target_rows(targets),
+            sample_weight=views.as_column(weight),
             order=order,
             epoch_rows=epoch_rows,
             batch_size=self.batch_size,
@@ -285,7 +285,7 @@ class Optimizer:
         room = self._room_for(batches, self._state)
         frame = self._frame
         if projections is not None:
-            frame = frame._replace(projections=check.as_rows(projections))
+            frame = frame._replace(projections=views.as_rows(projections))
         done = 0
         while done < n_batches:
             part = slice(done, min(done + self._per_call, n_batches))

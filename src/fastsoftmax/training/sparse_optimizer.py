@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastsoftmax import validation as check
+from fastsoftmax import views
 from fastsoftmax.csr import CSR
 from fastsoftmax.kernels.passes.sgd_lazy import SparseState, bring_up_to_date
 from fastsoftmax.kernels.passes.sgd_sparse import (
@@ -233,8 +233,8 @@ class SparseOptimizer:
         state, room = self._state, self._room_for(X, targets)
         batches = SparseBatches(
             X=SparseRows(*X.for_kernel()),
-            targets=check.target_rows(targets),
-            sample_weight=check.as_column(weight),
+            targets=views.target_rows(targets),
+            sample_weight=views.as_column(weight),
             order=order,
             epoch_rows=epoch_rows,
             batch_size=self.batch_size,
@@ -266,6 +266,6 @@ class SparseOptimizer:
             lengths = np.sort(np.diff(X.indptr))[::-1]
             n_slots = min(int(lengths[: self.batch_size].sum()), X.n_features)
             n_entries = int(lengths[:ROW_BLOCK].sum())
-            rows = check.target_rows(targets)
+            rows = views.target_rows(targets)
             self._room = X, sparse_scratch(rows, self._state.b, n_slots, n_entries)
         return self._room[1]
