@@ -83,7 +83,10 @@ def test_joblib_in_threads_and_forks(run_program, layer, tmp_path):
     pytest.importorskip("joblib")
     script = tmp_path / "script.py"
     script.write_text(JOBLIB)
-    assert run_program(script, **layer) == "right\n"
+    told = run_program(script, **layer)
+    # Numba's word on a fork while one of TBB's threads is still on its way out, as on a busy machine
+    shut_down = "Unable to join threads to shut down before fork()"
+    assert [line for line in told.splitlines() if line and shut_down not in line] == ["right"]
 
 
 def test_joblib_sets_the_threads_of_its_workers(run_program, tmp_path):
