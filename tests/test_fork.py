@@ -84,7 +84,7 @@ def test_joblib_in_threads_and_forks(run_program, layer, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(JOBLIB)
     told = run_program(script, **layer)
-    # Numba's word on a fork while one of TBB's threads is still on its way out, as on a busy machine
+    # Numba's word on a fork while a thread of TBB's is still on its way out, on a busy machine
     shut_down = "Unable to join threads to shut down before fork()"
     assert [line for line in told.splitlines() if line and shut_down not in line] == ["right"]
 
