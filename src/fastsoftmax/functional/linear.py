@@ -114,7 +114,8 @@ def _penalty(W: Array, l2: float) -> float:
 def _gradients(out: Any, p: Problem, inputs: dict[str, Any]) -> tuple[Array, Array]:
     """(grad_W, grad_b) to write to, of `out` where it has them."""
     if out is None:
-        return np.empty(p.W.shape, p.W.dtype), np.empty(p.b.shape, p.W.dtype)
+        new = np.empty if p.columns is None else np.zeros
+        return new(p.W.shape, p.W.dtype), np.empty(p.b.shape, p.W.dtype)
     if not isinstance(out, (tuple, list)) or len(out) != 2:
         raise TypeError(f"out must be (grad_W, grad_b), got {type(out).__name__}")
     if inputs["b"] is None and out[1] is not None:
@@ -132,13 +133,14 @@ def _for_kernel(gradient: Array) -> Array:
     return gradient if gradient.flags.carray else np.empty(gradient.shape, gradient.dtype)
 
 
-def evaluate(p: Problem, grad_W: Array, grad_b: Array) -> float:
+def evaluate(p: Problem, grad_W: Array, grad_b: Array, *, zeros: bool = False) -> float:
     """The loss, in float64, and its gradient, written; NaN or infinite where one is not finite.
 
-    The arrays lie as kernels write them: contiguous, in W's dtype.
+    The arrays lie as kernels write them: contiguous, in W's dtype. `zeros`: grad_W holds zeros,
+    which spares sparse X with many empty columns some work.
     """
     if p.columns is not None:
-        return _evaluate_sparse(p, p.columns, grad_W, grad_b)
+        return _evaluate_sparse(p, p.columns, grad_W, grad_b, zeros)
     n_features, n_classes = p.W.shape
     dtype = p.W.dtype
     if partials_fit(len(p.X), n_features, n_classes, dtype.itemsize):
@@ -153,7 +155,9 @@ def evaluate(p: Problem, grad_W: Array, grad_b: Array) -> float:
     return p.reduced(losses) if finite else math.nan
 
 
-def _evaluate_sparse(p: Problem, columns: Columns, grad_W: Array, grad_b: Array) -> float:
+def _evaluate_sparse(
+    p: Problem, columns: Columns, grad_W: Array, grad_b: Array, zeros: bool
+) -> float:
     """`evaluate` for sparse X."""
     losses, finite = sparse.evaluate(
         columns,
@@ -166,6 +170,7 @@ def _evaluate_sparse(p: Problem, columns: Columns, grad_W: Array, grad_b: Array)
         p.l2,
         grad_W,
         grad_b,
+        zeros,
     )
     return p.reduced(losses) if finite else math.nan
 
@@ -243,7 +248,7 @@ def loss_and_gradient(
         out, p, {"X": X, "targets": targets, "W": W, "b": b, "sample_weight": sample_weight}
     )
     written = _for_kernel(grad_W), _for_kernel(grad_b)
-    loss = check.scalar(evaluate(p, *written), p.W.dtype)
+    loss = check.scalar(evaluate(p, *written, zeros=out is None), p.W.dtype)
     if not math.isfinite(loss):
         p.overflow_or_name_cell()
     for gradient, result in zip(gradients, written, strict=True):

@@ -42,6 +42,9 @@ _SHARES = 64
 _SAMPLE = 2**14
 _SHARE_ENTRIES = 2**12
 
+# Columns for each entry, from which on most are empty.
+_MOSTLY = 2
+
 # Entries of a column, in the mean, that are added up one by one.
 _ENTRIES_OF_SUM = 4
 
@@ -64,6 +67,17 @@ class Columns:
         """Whether a pass is worth a second thread."""
         n_rows = len(self._X)
         return pays_to_share(n_rows, self._n_classes, self._X.n_entries // max(n_rows, 1))
+
+    @property
+    def mostly_empty(self) -> bool:
+        """Whether most columns have no entry."""
+        return self.n_features > _MOSTLY * self._X.n_entries
+
+    def stays_finite(self, largest: float) -> bool:
+        """Whether no sum of entries times numbers up to the largest can overflow."""
+        entries = self._X.data[self._X.indptr[0] : self._X.indptr[-1]]
+        size = float(np.abs(entries).max(initial=0)) * largest * max(len(entries), 1)
+        return size < 0.5 * float(np.finfo(self._X.dtype).max)
 
     @property
     def chunks_together(self) -> int:
@@ -174,10 +188,12 @@ def evaluate(
     l2: float,
     grad_W: Array,
     grad_b: Array,
+    zeros: bool,
 ) -> tuple[Array, bool]:
     """(the loss of each chunk of rows, whether all is finite).
 
-    scale * gradient + l2 W is written.
+    scale * gradient + l2 W is written; `zeros` says that grad_W is zero already. Of columns without
+    entries nothing is touched then, where they are most.
     """
     n_classes, dtype = W.shape[1], W.dtype
     W, rows_of_W = _as_strided(W)
@@ -188,23 +204,28 @@ def evaluate(
     overflows = np.zeros(columns.n_buckets, np.bool_)
     R = np.empty((most, n_classes), dtype)
     t, out = tuple(views.target_rows(targets)), tuple(views.as_rows(R))
-    finish = _finish(W, scale, l2)
-    finite = True
+    finish = _finish(W, l2)
+    untouched = zeros and l2 == 0 and columns.mostly_empty
+    largest, finite = 0.0, True
     for rows in slabs:
         buckets = columns.of(rows)
         given = _model(buckets, weight, rows, rows_of_W, b)
         parallel = columns.pays_to_share
-        asked = t, label_smoothing, out, sums
+        asked = t, label_smoothing, scale, out, sums
         finite &= launch(sparse.residuals_of_slab, given, *asked, parallel=parallel)
-        ends = rows.start == 0, rows.stop == slabs[-1].stop
+        ends = rows.start == 0 and not zeros, rows.stop == slabs[-1].stop and not untouched
         view = R.ctypes.data, R.strides[0]
         together = columns.chunks_together
         given = buckets, view, together, *ends, finish, overflows, grad_W
         launch(add_columns, *given, parallel=parallel)
+        if untouched:
+            largest = max(largest, float(np.abs(R[: rows.stop - rows.start]).max()))
+    if untouched and not columns.stays_finite(largest):
+        finite &= bool(np.isfinite(grad_W).all())
     if not slabs:
         grad_W[:] = l2 * W
     with np.errstate(over="ignore", invalid="ignore"):
-        grad_b[:] = scale * sums.g_b.sum(axis=0)
+        grad_b[:] = sums.g_b.sum(axis=0)
     finite &= not overflows.any() and bool(np.isfinite(grad_b).all())
     return sums.loss, finite
 
@@ -257,7 +278,7 @@ def product(
     """(X - centre)' R (D, K) of rows R (N, K), contiguous, plus l2 W."""
     G = np.zeros((columns.n_features, R.shape[1]), R.dtype) if out is None else out
     overflows = np.zeros(columns.n_buckets, np.bool_)
-    finish = _finish(G if W is None else W, 1.0, l2)
+    finish = _finish(G if W is None else W, l2)
     if centre is not None:
         shift = R.sum(axis=0, dtype=np.float64).astype(R.dtype)
         finish = finish._replace(centre=centre.astype(R.dtype), shift=shift)
@@ -270,8 +291,8 @@ def product(
     return G
 
 
-def _finish(W: Array, scale: float, l2: float) -> Finish:
-    return Finish(scale, np.zeros(0, W.dtype), np.zeros(W.shape[1], W.dtype), l2, W)
+def _finish(W: Array, l2: float) -> Finish:
+    return Finish(np.zeros(0, W.dtype), np.zeros(W.shape[1], W.dtype), l2, W)
 
 
 def logits(columns: Columns, weight: Array, W: Array, b: Array) -> Array:

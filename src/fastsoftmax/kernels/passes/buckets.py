@@ -124,9 +124,8 @@ def sort_entries(
 
 
 class Finish(NamedTuple):
-    """What the gradient becomes after the last slab: scale * (G - centre shift') + l2 W."""
+    """What the gradient becomes after the last slab: G - centre shift' + l2 W."""
 
-    scale: float
     centre: Array  # (D,), or (0,) for none, in G's type
     shift: Array  # (K,), likewise
     l2: float
@@ -203,7 +202,7 @@ def add(item: Array, a: int, b: int, size: int) -> None:
 def finished(first: int, stop: int, finish: Finish, G: Array) -> bool:
     """Finish rows first to stop of G; whether they are finite."""
     n_classes, size = G.shape[1], item_bytes(G)
-    lanes, scale, l2 = VECTOR_BYTES // size, G.dtype.type(finish.scale), G.dtype.type(finish.l2)
+    lanes, l2 = VECTOR_BYTES // size, G.dtype.type(finish.l2)
     for d in range(first, stop if finish.centre.size else first):
         centre, row = finish.centre[d], address_of(G) + d * n_classes * size
         for k in range(0, n_classes, lanes):
@@ -215,10 +214,10 @@ def finished(first: int, stop: int, finish: Finish, G: Array) -> bool:
     start, end = first * n_classes * size, stop * n_classes * size
     for at in range(start, end, VECTOR_BYTES):
         count = (end - at) // size
-        g = load_first(G, address_of(G) + at, count, G.dtype.type(0)) * scale
+        g = load_first(G, address_of(G) + at, count, G.dtype.type(0))
         if l2 != 0:
             g += load_first(G, address_of(finish.W) + at, count, G.dtype.type(0)) * l2
-        store_first(g, address_of(G) + at, count)
+            store_first(g, address_of(G) + at, count)
         total += g * 0
     return reduce_add(total) == 0
 

@@ -111,9 +111,10 @@ class Sums(NamedTuple):
 
 @jit
 def chunk_residuals(
-    c: int, model: Model, targets: Rows, label_smoothing: float, R: Rows, sums: Sums
+    c: int, model: Model, targets: Rows, label_smoothing: float, scale: float, R: Rows, sums: Sums
 ) -> None:
     """R (n_rows, K) of the rows of chunk c, and their sums."""
+    scaled = np.zeros(ROW_BLOCK, np.float64)
     b = model.b
     Z, Z_T = logits_of_chunk(c, model), logits_scratch(b.size, b)
     weights, block = np.empty(ROW_BLOCK, np.float64), targets_scratch(targets, b.size, b)
@@ -124,7 +125,9 @@ def chunk_residuals(
         n = model.first + first
         load_weights_and_targets(model.sample_weight, targets, n, count, weights, block)
         sums.overflows[c] |= not load_logits(Z, first - c * size, count, Z_T)
-        residuals(Z_T, block, weights, label_smoothing, losses)
+        for r in range(ROW_BLOCK):
+            scaled[r] = scale * weights[r]
+        residuals(Z_T, block, scaled, label_smoothing, losses)
         sums.loss[c] += weighted_sum(losses[:count], weights)
         add_row_sums(Z_T, sums.g_b[c])
         store_block(Z_T, first, count, R)
@@ -136,14 +139,15 @@ def residuals_of_slab(
     given: Any,  # as `prepared` takes it
     targets: Any,
     label_smoothing: float,
+    scale: float,
     R: Any,  # (n_rows, K)
     sums: Sums,
 ) -> bool:
-    """R = weight * (s P - T) of a slab of rows. Returns whether all logits are finite."""
+    """R = scale * weight * (s P - T) of a slab of rows. Returns whether all logits are finite."""
     model = prepared(given)
     t = Rows(targets[0], targets[1], targets[2], targets[3])
     out = Rows(R[0], R[1], R[2], R[3])
-    tasks = (model, t, label_smoothing, out, sums)
+    tasks = (model, t, label_smoothing, scale, out, sums)
     for_each(run, n_chunks(model.n_rows), chunk_residuals, tasks)
     return none_of(sums.overflows)
 
