@@ -92,6 +92,11 @@ class _Span:
             gradient[:, n] = R.sum(axis=0)
         return gradient
 
+    def _weights_down(self, point: Point) -> Array:
+        """The negative gradient of the weights (D, K) at a point."""
+        down = point.gradient[:, : self._objective.n_features].T.astype(self.dtype)
+        return np.negative(down, out=down)
+
     def _biases_down(self, R: Array) -> Array:
         return np.asarray(-self.bias_unit * R.sum(axis=0)).astype(self.dtype)
 
@@ -109,8 +114,7 @@ class FeatureSpan(_Span):
 
     def downhill(self, point: Point, weights: Vector, R: Array) -> Vector:
         """The negative gradient at a point with residuals R."""
-        n = self._objective.n_features
-        x = -np.ascontiguousarray(point.gradient[:, :n].T).astype(self.dtype)
+        x = self._weights_down(point)
         return Vector(x, self.logits(x), self._biases_down(R), 0.0)
 
     def lifted(self, U: Array) -> Vector:
@@ -119,7 +123,7 @@ class FeatureSpan(_Span):
         return Vector(x, self.logits(x), np.zeros(U.shape[1], U.dtype), 0.0)
 
     def dot(self, u: Vector, v: Vector) -> float:
-        return _sum(u.x, v.x) + float(u.b @ v.b)
+        return _sum(u.x, v.x) + _sum(u.b, v.b)
 
     def weights(self, vector: Vector) -> Array:
         """(D, K)."""
@@ -141,7 +145,7 @@ class RowSpan(_Span):
         m = self._centre.astype(self.dtype)
         weight = objective.samples.weight
         self._h = sparse.logits(self._columns, weight, m[:, None], np.zeros(1, self.dtype))  # X m
-        self._mm = m @ m
+        self._mm = m.dtype.type(_sum(m, m))
 
     def start(self) -> Vector:
         return _nothing(self._objective)._replace(of_start=1.0)
@@ -151,10 +155,11 @@ class RowSpan(_Span):
         return weights._replace(x=weights.x + a * step.x, of_start=total)
 
     def downhill(self, point: Point, weights: Vector, R: Array) -> Vector:
-        n, l2 = self._objective.n_features, self._objective.l2
+        l2 = self._objective.l2
         x = -(R + l2 * weights.x).astype(self.dtype)
-        down = -np.ascontiguousarray(point.gradient[:, :n].T).astype(self.dtype)
-        return Vector(x, self.logits(down), self._biases_down(R), -l2 * weights.of_start)
+        return Vector(
+            x, self.logits(self._weights_down(point)), self._biases_down(R), -l2 * weights.of_start
+        )
 
     def lifted(self, U: Array) -> Vector:
         n_classes = U.shape[1]
@@ -167,7 +172,7 @@ class RowSpan(_Span):
 
     def dot(self, u: Vector, v: Vector) -> float:
         along = _sum(self._z, v.x) + v.of_start * self._square if u.of_start else 0.0
-        return _sum(u.x, v.z) + u.of_start * along + float(u.b @ v.b)
+        return _sum(u.x, v.z) + u.of_start * along + _sum(u.b, v.b)
 
     def weights(self, vector: Vector) -> Array:
         V = self.to_features(np.ascontiguousarray(vector.x))
@@ -180,4 +185,5 @@ def _nothing(objective: Objective) -> Vector:
 
 
 def _sum(u: Array, v: Array) -> float:
-    return float(np.einsum("nk,nk->", u, v, dtype=np.float64))
+    """The sum of products; not NumPy's `@`, whose BLAS may hang in a forked child."""
+    return float(np.einsum("i,i->", u.ravel(), v.ravel(), dtype=np.float64))

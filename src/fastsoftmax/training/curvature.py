@@ -144,7 +144,9 @@ def sparse_curvature(X: CSR, weight: Array, centre: Array) -> tuple[Curvature, f
         q = np.bincount(columns, x * z[numbers], len(present))
         result = np.bincount(numbers, x * q[columns], n_rows)
         total = float(z.sum())
-        centred: Array = result - along * total + (constant * total - float(along @ z))
+        centred: Array = (
+            result - along * total + (constant * total - float(np.einsum("n,n->", along, z)))
+        )
         return centred
 
     with np.errstate(over="ignore", invalid="ignore"):
