@@ -77,12 +77,12 @@ class Objective:
         """Of passes over X that were taken elsewhere."""
         self._rows_read += n * len(self.samples.X)
 
-    def weights_of_rows(self) -> Array:
-        """(N,): those of the rows in the mean loss, times their target weights."""
+    def weights_of_rows(self, rows: slice = slice(None)) -> Array:
+        """Those of some rows in the mean loss, times their target weights."""
         samples = self.samples
-        weight = samples.weight / samples.total_weight
+        weight = samples.weight[rows] / samples.total_weight
         if samples.targets.ndim == 2:
-            weight *= samples.targets.sum(axis=1, dtype=np.float64)
+            weight *= samples.targets[rows].sum(axis=1, dtype=np.float64)
         return weight
 
     @property
@@ -214,18 +214,15 @@ class Objective:
     def add_products(self, rows: slice, P: Array, H: Array, n_features: int) -> None:
         """H += the products of the first features of some rows, as `products_of_features` has them.
 
-        The weights are those of the rows in the mean loss, times their target weights.
+        The weights are `weights_of_rows`.
         """
-        samples, scaling = self.samples, self.scaling.like(self.samples.X)
-        X, weight = samples.X[rows], samples.weight[rows] / samples.total_weight
+        X, scaling = self.samples.X[rows], self.scaling.like(self.samples.X)
         if isinstance(X, CSR):  # no matrix of its features is made
             X = np.empty((len(X), 0), X.dtype)
-        if samples.targets.ndim == 2:
-            weight *= samples.targets[rows].sum(axis=1, dtype=np.float64)
         launch(
             products_of_features,
             views.as_rows(X[:, :n_features]),
-            weight,
+            self.weights_of_rows(rows),
             P,
             int(self.intercept),
             scaling.centre[:n_features],
