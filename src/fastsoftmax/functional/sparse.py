@@ -206,20 +206,20 @@ def evaluate(
     t, out = tuple(views.target_rows(targets)), tuple(views.as_rows(R))
     finish = _finish(W, l2)
     untouched = zeros and l2 == 0 and columns.mostly_empty
+    parallel, together = columns.pays_to_share, columns.chunks_together
+    view = R.ctypes.data, R.strides[0]
     largest, finite = 0.0, True
     for rows in slabs:
         buckets = columns.of(rows)
         given = _model(buckets, weight, rows, rows_of_W, b)
-        parallel = columns.pays_to_share
         asked = t, label_smoothing, scale, out, sums
         finite &= launch(sparse.residuals_of_slab, given, *asked, parallel=parallel)
         ends = rows.start == 0 and not zeros, rows.stop == slabs[-1].stop and not untouched
-        view = R.ctypes.data, R.strides[0]
-        together = columns.chunks_together
         given = buckets, view, together, *ends, finish, overflows, grad_W
         launch(add_columns, *given, parallel=parallel)
         if untouched:
-            largest = max(largest, float(np.abs(R[: rows.stop - rows.start]).max()))
+            size = np.abs(R[: rows.stop - rows.start]).max()
+            largest = float(np.maximum(largest, size))  # NaN if there is one
     if untouched and not columns.stays_finite(largest):
         finite &= bool(np.isfinite(grad_W).all())
     if not slabs:
