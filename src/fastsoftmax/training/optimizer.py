@@ -42,6 +42,17 @@ _FIRST_CALL_FLOPS = 2e7
 _TRIALS = 8
 _RETRY = 32
 
+
+def first_call(flops: float) -> int:
+    """Batches of the first compiled call, of batches of so many operations."""
+    return ceil_div(int(_FIRST_CALL_FLOPS), int(flops) + 1)
+
+
+def next_call(last: int, pace: float) -> int:
+    """Batches of the call after one of `last`, at a pace of so many a second."""
+    return min(max(int(pace * _SECONDS_PER_CALL), 1), 2 * last)
+
+
 _VELOCITY = ("velocity_W", "velocity_c", "velocity_along")
 _CHANGED = ("W", "b", "c", "along", *_VELOCITY, "average_W", "average_b")
 
@@ -83,7 +94,7 @@ class Optimizer:
             self._kernel, self._room_for = sgd_steps_by_chunk, scratch_for
             self._cut = sgd_chunk_rows(*sizes)
             self._n_tasks = n_partials = n_gradients = ceil_div(batch_size, self._cut)
-        self._per_call = ceil_div(int(_FIRST_CALL_FLOPS), int(self.flops) + 1)  # batches, at first
+        self._per_call = first_call(self.flops)
         self._pace: dict[bool, float] = {}  # batches a second, in parallel and not
         self._calls = 0
         lanes = VECTOR_BYTES // dtype.itemsize
@@ -305,7 +316,7 @@ class Optimizer:
             pace = (part.stop - part.start) / (time.perf_counter() - started)
             # a busy neighbour can only slow a call down, so that the faster of the last ones counts
             self._pace[parallel] = max(pace, 0.8 * self._pace.get(parallel, 0))
-            self._per_call = min(max(int(pace * _SECONDS_PER_CALL), 1), 2 * self._per_call)
+            self._per_call = next_call(self._per_call, pace)
             done = part.stop
             if not np.isfinite(losses[done - 1]):
                 break

@@ -30,17 +30,13 @@ from fastsoftmax.kernels.vectors.memory import SparseRows
 from fastsoftmax.threads import launch
 from fastsoftmax.training.columns import Scaling
 from fastsoftmax.training.data import Samples
+from fastsoftmax.training.optimizer import first_call, next_call
 
 Array = npt.NDArray[Any]
-
-# As `optimizer` has them.
-_SECONDS_PER_CALL = 0.1
-_FIRST_CALL_FLOPS = 2e7
 
 # Steps of a period, by the number of features: ending one costs a step of each feature, and each
 # step costs a product for each of those before it, a fifteenth of that.
 _SHORTEST, _LONGEST = 16, 2048
-
 
 _SHARED = 2**16  # weights that are worth a second thread
 
@@ -94,7 +90,7 @@ class SparseOptimizer:
         n_features, n_classes = W.shape
         of_batch = batch_size * (n_entries + 1)
         self.flops = 8.0 * of_batch * n_classes
-        self._per_call = ceil_div(int(_FIRST_CALL_FLOPS), int(self.flops) + 1)  # batches, at first
+        self._per_call = first_call(self.flops)
         period = int(min(max((15 * n_features) ** 0.5, _SHORTEST), _LONGEST))
         products = np.zeros((7, period + 1))
         products[::3, 0] = 1
@@ -252,7 +248,7 @@ class SparseOptimizer:
             arguments = batches, steps, *measure, state, room, losses[part]
             launch(sgd_steps_sparse, *arguments, parallel=False)
             pace = (part.stop - part.start) / (time.perf_counter() - started)
-            self._per_call = min(max(int(pace * _SECONDS_PER_CALL), 1), 2 * self._per_call)
+            self._per_call = next_call(self._per_call, pace)
             done = part.stop
             if not np.isfinite(losses[done - 1]):
                 break
