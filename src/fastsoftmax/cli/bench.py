@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from fastsoftmax.cli.errors import UsageError
+from fastsoftmax.cli.options import check_threads
 
 
 def command(
@@ -131,7 +132,7 @@ def command(
     ):
         raise ImportError("the picture needs matplotlib; pip install 'fastsoftmax[bench]'")
     asked = _dtypes(dtypes, small or of_sparse)
-    threads = _threads(threads)
+    threads = check_threads(threads)
     rounds = (3 if to_optimum else 7) if rounds is None else rounds
     if rounds < 1:
         raise UsageError(f"--rounds must be at least 1, got {rounds}")
@@ -203,18 +204,6 @@ def _dtypes(texts: list[str] | None, computed: bool) -> list[str]:
             raise UsageError(f"--dtype must be one of {', '.join(allowed)}, got {name!r}")
         dtype_of(name)  # bfloat16 may be missing
     return asked
-
-
-def _threads(threads: int | None) -> int:
-    """What was asked for, if there are so many."""
-    import numba
-
-    limit: int = numba.config.NUMBA_NUM_THREADS
-    if threads is None:
-        return min(2, limit)
-    if not 1 <= threads <= limit:
-        raise UsageError(f"--threads must be from 1 to {limit} (NUMBA_NUM_THREADS), got {threads}")
-    return threads
 
 
 def _sides(peers: list[str] | None, installed: list[str]) -> list[str]:

@@ -106,11 +106,18 @@ def threads(count: int | None) -> AbstractContextManager[None]:
     """In this context, so many threads compute."""
     if count is None:
         return nullcontext()
-    import numba
-
     from fastsoftmax import num_threads
 
+    return num_threads(check_threads(count))
+
+
+def check_threads(count: int | None) -> int:
+    """So many, if there are; two, or one where there is no second, for None."""
+    import numba
+
     limit: int = numba.config.NUMBA_NUM_THREADS
+    if count is None:
+        return min(2, limit)
     if not 1 <= count <= limit:
         raise UsageError(f"--threads must be from 1 to {limit} (NUMBA_NUM_THREADS), got {count}")
-    return num_threads(count)
+    return count
