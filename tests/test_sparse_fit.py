@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -170,6 +171,18 @@ def test_memory_does_not_follow_the_columns_times_the_rows():
     result = fs.fit(X, r.integers(0, K, N), l2=1e-3)
     assert result.converged
     assert np.count_nonzero(result.model.W.any(axis=1)) <= len(np.unique(indices))
+
+
+def test_the_memory_is_that_of_the_entries_and_some_arrays_of_residuals():
+    """What docs/sparse.md says, where rows are more than columns."""
+    N, D, K = 20000, 100, 10
+    X, y = problem(N, D, K, np.float32, density=0.05)
+    fs.fit(X[:500], y[:500])  # compiled
+    tracemalloc.start()
+    fs.fit(X, y, tol=1e-3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 28 * X.nnz + 18 * 4 * N * K
 
 
 def test_a_value_that_is_not_finite_is_named():
