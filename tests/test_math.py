@@ -19,6 +19,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import fastsoftmax as fs
 from fastsoftmax.training.columns import Moments, moments
+from fastsoftmax.training.samples import Samples
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "math.md"
 
@@ -738,7 +739,7 @@ def test_moments_keep_their_accuracy_far_from_zero(origin, dtype):
     rng = np.random.default_rng(0)
     X = (rng.normal(size=(20_000, 3)) + origin).astype(dtype)
     a = rng.uniform(0, 2, 20_000)
-    found = moments(X, a)
+    found = moments(Samples(X, np.zeros(20_000, np.int64), a, a.sum()))
     shifted = X.astype(np.float64) - origin  # exact enough: |x - origin| is about 1
     mean = (a[:, None] * shifted).sum(axis=0) / a.sum()
     assert_allclose(found.weight, a.sum(), rtol=1e-12)

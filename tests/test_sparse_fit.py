@@ -10,6 +10,7 @@ import pytest
 
 import fastsoftmax as fs
 from fastsoftmax.training.columns import moments
+from fastsoftmax.training.samples import Samples
 
 sp = pytest.importorskip("scipy.sparse")
 
@@ -195,12 +196,13 @@ def test_a_value_that_is_not_finite_is_named():
 
 def test_constant_columns_have_no_variance_that_rounding_makes():
     r = np.random.default_rng(0)
-    weight = r.random(200)
+    weight, y = r.random(200), np.zeros(200, np.int64)
     weight[5] = 0
     X = np.c_[np.full(200, 0.1), 1e6 + np.arange(200) * 1e-3, np.zeros(200), r.random(200)]
-    dense = moments(X, weight)
+    dense = moments(Samples(X, y, weight, weight.sum()))
     X[5, 0] = 7  # which does not count
-    sparse = moments(fs.validation.rows_of(sp.csr_array(X)), weight)
+    rows = fs.validation.rows_of(sp.csr_array(X))
+    sparse = moments(Samples(rows, y, weight, weight.sum()))
     assert sparse.spread[[0, 2]].tolist() == [0, 0]
     assert sparse.mean[0] == 0.1
     np.testing.assert_allclose(sparse.spread[[1, 3]], dense.spread[[1, 3]], rtol=1e-4)

@@ -10,11 +10,16 @@ import pytest
 
 import fastsoftmax as fs
 from fastsoftmax.training.columns import moments, standard_scaling
+from fastsoftmax.training.samples import Samples
 from fastsoftmax.training.stream import Options, Stream
 
 
 def blank(D, K, dtype=np.float64):
     return fs.SoftmaxModel(np.zeros((D, K), dtype), np.zeros(K, dtype), np.arange(K))
+
+
+def samples(X, weight):
+    return Samples(X, np.zeros(len(X), np.int64), weight, weight.sum())
 
 
 def assert_same_bits(model, other):
@@ -77,7 +82,7 @@ def test_the_scales_are_those_of_all_rows_so_far(problem):
     stream = Stream(blank(6, 3))
     for rows in (slice(100), slice(100, 101), slice(101, 300)):
         stream.feed(X[rows], p.targets[rows], p.weight[rows])
-    expected = standard_scaling(moments(X, p.weight), X.dtype)
+    expected = standard_scaling(moments(samples(X, p.weight)), X.dtype)
     np.testing.assert_allclose(stream.scaling.centre, expected.centre, rtol=1e-12)
     np.testing.assert_allclose(stream.scaling.scale, expected.scale, rtol=1e-12)
 
@@ -104,7 +109,7 @@ def test_moving_scales_leave_the_velocity_where_it_is(problem):
     stream = Stream(blank(6, 3), options)
     stream.feed(p.X, p.targets)
     first = stream.model  # from zero: the step is the weights themselves
-    stream._moments = moments(7 + 3 * p.X, np.ones(100))  # what the next batch brings
+    stream._moments = moments(samples(7 + 3 * p.X, np.ones(100)))  # what the next batch brings
     weight = np.zeros(100)
     weight[0] = 1e-300
     stream.feed(p.X, p.targets, weight)

@@ -18,13 +18,19 @@ from fastsoftmax.kernels.tiles.packing import padded
 from fastsoftmax.kernels.tiles.sizes import (
     ROW_BLOCK,
     SLAB_ROWS,
+    chunk_rows,
+    chunks_of_leaf,
+    leaf_rows,
     n_chunks,
+    n_leaves,
     partials_fit,
     pays_to_share,
 )
 from fastsoftmax.threads import launch
 
 Array = npt.NDArray[Any]
+
+_NO_TOTAL = np.empty((0, 0))
 
 
 class Problem(NamedTuple):
@@ -141,18 +147,59 @@ def evaluate(p: Problem, grad_W: Array, grad_b: Array, *, zeros: bool = False) -
     """
     if p.columns is not None:
         return _evaluate_sparse(p, p.columns, grad_W, grad_b, zeros)
-    n_features, n_classes = p.W.shape
-    dtype = p.W.dtype
-    if partials_fit(len(p.X), n_features, n_classes, dtype.itemsize):
-        kernel = fused.loss_and_gradient_by_chunk
-        chunks = n_partials = n_chunks(len(p.X))
+    sums = new_sums(len(p.X), p.W.shape, p.W.dtype)
+    return add_rows(sums, p, 0, grad_W, grad_b)
+
+
+class Sums(NamedTuple):
+    """Of losses and gradients over the rows seen so far; as `fused.Partials` has them."""
+
+    size: int  # rows of a chunk
+    G_T: Array
+    of_chunks: Array  # (C, K + 2)
+    total: Array  # (K, D), or empty
+
+    @property
+    def by_slab(self) -> bool:
+        """Whether leaves share one gradient."""
+        return bool(self.total.shape[0])
+
+
+_NO_GRADIENT = {
+    np.dtype(dtype): (np.empty((0, 0), dtype), np.empty(0, dtype))
+    for dtype in (np.float32, np.float64)
+}
+
+
+def new_sums(
+    n_rows: int, shape: tuple[int, ...], dtype: np.dtype[Any], *, one_leaf: bool = False
+) -> Sums:
+    """Of no rows yet of so many, or of those of one of their leaves, for W's shape (D, K)."""
+    n_features, n_classes = shape
+    if partials_fit(n_rows, n_features, n_classes, dtype.itemsize):
+        size, total = chunk_rows(n_rows), _NO_TOTAL
+        chunks = n_partials = chunks_of_leaf(n_rows) if one_leaf else n_chunks(n_rows)
     else:
-        kernel, chunks, n_partials = fused.loss_and_gradient_by_slab, SLAB_ROWS // ROW_BLOCK, 1
+        size, n_partials = leaf_rows(n_rows), 1
+        leaves = 1 if one_leaf else n_leaves(n_rows)
+        chunks = leaves * (SLAB_ROWS // ROW_BLOCK)
+        total = np.zeros((n_classes, n_features if leaves > 1 else 0))
     G_T = np.zeros((n_partials, n_classes, padded(n_features, dtype.itemsize)), dtype)
-    losses = np.zeros(chunks)
-    arguments = p.for_kernel(), p.unit / p.total_weight, p.l2, G_T, losses, grad_W, grad_b
+    return Sums(size, G_T, np.zeros((chunks, n_classes + 2)), total)
+
+
+def add_rows(sums: Sums, p: Problem, first: int, *gradient: Array) -> float:
+    """The sums over rows first... of all are added to those over the rows before them.
+
+    With arrays for it, the gradient is written, and the loss over all rows is returned.
+    """
+    kernel = fused.loss_and_gradient_by_slab if sums.by_slab else fused.loss_and_gradient_by_chunk
+    size, G_T, of_chunks, total = sums
+    how = first, size, p.unit / p.total_weight, p.l2
+    out = gradient or _NO_GRADIENT[p.W.dtype]
+    arguments = p.for_kernel(), *how, G_T, of_chunks, total, *out
     finite = launch(kernel, *arguments, parallel=p.pays_to_share())
-    return p.reduced(losses) if finite else math.nan
+    return p.reduced(of_chunks[:, -2]) if finite else math.nan
 
 
 def _evaluate_sparse(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,7 +80,7 @@ def _distance(objective: Objective) -> float:
 
 def _of_sums(objective: Objective) -> float:
     """The relative error of a sum over the rows of what the pass computes of each."""
-    n_rows = len(objective.samples.X)
+    n_rows = int(objective.samples.n_rows)
     one_by_one = min(n_rows, _BLOCK) if objective.columns is None else n_rows
     return _UNIT * (one_by_one + n_rows / 64 + objective.n_classes + _OF_ROWS)
 
@@ -133,7 +132,7 @@ def _logits(objective: Objective, point: Point) -> float:
 def noise_of_gradient(objective: Objective, point: Point, dtype: Any) -> float:
     """About what rounding adds to the gradient, computed in `dtype`; the errors of rows average."""
     unit = 0.5 * float(np.finfo(dtype).eps)
-    of_row = 1 + _logits(objective, point) / math.sqrt(len(objective.samples.X))
+    of_row = 1 + _logits(objective, point) / math.sqrt(objective.samples.n_rows)
     return unit * of_row * objective.target_norm * norm(objective.raw_spans)
 
 
@@ -195,20 +194,17 @@ def _along(objective: Objective, point: Point, step: Array) -> Point | None:
 
 def _inverse_of_biases(objective: Objective, parameters: Array) -> Array:
     """`inverse_of_biases` at some parameters."""
-    dtype = objective.narrow
-    P = (objective.probabilities(parameters, rows, dtype) for rows in objective.slabs())
-    return inverse_of_biases(objective, P)
+    K = objective.n_classes
+    H = objective.products(objective.narrow, n_features=0, parameters=parameters, n_coefficients=K)
+    return inverse_of_biases(H)
 
 
-def inverse_of_biases(objective: Objective, P: Iterable[Array]) -> Array:
+def inverse_of_biases(H: Array) -> Array:
     """The inverse (K, K) of the Hessian of the biases, which leaves what all classes share at 0.
 
-    P are the probabilities of the rows, by slabs.
+    H (K + 1, K + 1) are the products of the rows' probabilities, and 1.
     """
-    n_classes = objective.n_classes
-    H = np.zeros((n_classes + 1, n_classes + 1))
-    for rows, of_slab in zip(objective.slabs(), P, strict=True):
-        objective.add_products(rows, of_slab, H, n_features=0)
+    n_classes = len(H) - 1
     S = np.zeros((n_classes, padded(n_classes, 8)))
     diagonal = H[-1, :-1]
     S[:, :n_classes] = np.diag(diagonal) - H[:-1, :-1] + diagonal.sum() / n_classes**2

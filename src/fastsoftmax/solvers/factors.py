@@ -80,7 +80,7 @@ class Factors:
     def __init__(self, objective: Objective, shared: Shared) -> None:
         self._shared = shared
         self._objective = objective
-        n_rows, n_features = objective.samples.X.shape
+        n_rows, n_features = objective.samples.n_rows, objective.n_features
         n_classes, size = objective.shape
         self._rows = max(n_rows, FEWEST_ROWS)
         self._pass = self._rows * (_PASS_COST * 4 * n_features * n_classes + _ROW_COST)
@@ -137,10 +137,7 @@ class Factors:
         """With the Hessian of equal probabilities, on weights that sum to zero over the classes."""
         objective = self._objective
         if self._shared.gram is None:
-            matrix = np.zeros((self._gram_size, self._gram_size))
-            for rows in objective.slabs():
-                P = np.empty((rows.stop - rows.start, 0), objective.narrow)
-                objective.add_products(rows, P, matrix, objective.n_features)
+            matrix = objective.products(objective.narrow, n_features=objective.n_features)
             self._shared.gram = matrix
         return self._inverse(self._shared.gram[None] / objective.n_classes, np.float32)
 
@@ -149,11 +146,12 @@ class Factors:
         objective = self._objective
         n_classes, size = objective.shape
         n = n_classes * size
-        products = np.zeros((n, n))
-        for rows in objective.slabs():
-            P = objective.probabilities(parameters, rows, dtype)
-            P = np.ascontiguousarray(P[:, :-1])
-            objective.add_products(rows, P, products, objective.n_features)
+        products = objective.products(
+            dtype,
+            n_features=objective.n_features,
+            parameters=parameters,
+            n_coefficients=n_classes - 1,
+        )
         H = products.reshape(n_classes, size, n_classes, size)
         of_class = H[:-1, :, -1].copy()  # (K - 1, D + 1, D + 1): under weights p, of all rows
         H *= -1

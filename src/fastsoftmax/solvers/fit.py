@@ -18,9 +18,10 @@ from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.solvers.factors import Factors, Shared
 from fastsoftmax.solvers.lbfgs import LBFGS
 from fastsoftmax.solvers.newton import NewtonCG
-from fastsoftmax.solvers.objective import FEWEST_ROWS, Objective, target_sums
+from fastsoftmax.solvers.objective import FEWEST_ROWS, Objective
 from fastsoftmax.solvers.result import FitProgress, FitResult
 from fastsoftmax.solvers.solve import Limits, Solve
+from fastsoftmax.solvers.sums import TargetSums
 from fastsoftmax.training import data
 from fastsoftmax.training.columns import (
     Moments,
@@ -167,7 +168,7 @@ def fit(
 class Setup:
     """Checked arguments, and what solutions for all penalties share."""
 
-    samples: data.Samples  # with targets for the classes to solve for
+    samples: Any  # with targets for the classes to solve for
     total_weight: float  # in the caller's units
     names: Array  # of all classes
     solved: Array  # which of them some target asks for, (K,) bool
@@ -246,7 +247,7 @@ def prepare(
         classes = data.model(init).classes
     samples, names, compute_dtype = data.samples(X, y, classes, sample_weight, class_weight, dtype)
     total_weight, samples = samples.total_weight, samples.in_units()
-    n_features = samples.X.shape[1]
+    n_features = samples.n_features
     intercept = check.flag(fit_intercept, "fit_intercept")
     limits = Limits(
         check.number(tol, "tol", 0),
@@ -260,12 +261,13 @@ def prepare(
     if intercept and not label_smoothing:
         samples, solved = asked_for(samples, len(names))
         W, b = (W, b) if solved.all() else (W[:, solved], b[solved])
-    standardize = standardizes(standardize, samples.X)
-    samples = samples._replace(X=small_as_dense(samples.X))
+    standardize = standardizes(standardize, sparse=samples.is_sparse)
     entries = None
-    if isinstance(samples.X, CSR):
+    if samples.is_sparse:
+        samples = samples._replace(X=small_as_dense(samples.X))
+    if samples.is_sparse:
         entries = Columns(samples.X, samples.weight, int(np.count_nonzero(solved)), keep=True)
-    spread = moments(samples.X, samples.weight, entries)
+    spread = moments(samples, entries)
     scaling = coordinates(samples, spread, compute_dtype, standardize, intercept)
     return Setup(
         samples,
@@ -285,33 +287,30 @@ def prepare(
     )
 
 
-def small_as_dense(X: Any) -> Any:
-    """X (N, D), dense where it is sparse but small.
+def small_as_dense(X: CSR) -> Any:
+    """X (N, D), dense where it is small.
 
     Steps on it are exact, so that weights give the model of repeated rows, and take less time.
     """
     small = len(X) <= FEWEST_ROWS and len(X) * X.shape[1] <= SMALL
-    return X.dense() if isinstance(X, CSR) and small else X
+    return X.dense() if small else X
 
 
-def asked_for(samples: data.Samples, n_classes: int) -> tuple[data.Samples, Array]:
+def asked_for(samples: Any, n_classes: int) -> tuple[Any, Array]:
     """(the rows with targets for some classes alone, which of all): those with a target weight.
 
     No biases are the best where another class is solved for: ever lower ones are better.
     """
-    targets, solved = samples.targets, target_sums(samples, n_classes) > 0
+    sums = TargetSums(samples, n_classes)
+    samples.add_to(sums)
+    solved = sums.of_class > 0
     if solved.all() or not solved.any():
         return samples, np.ones(n_classes, np.bool_)
-    if targets.ndim == 1:
-        # a row of another class has a weight of zero, and any number will do
-        targets = np.maximum(np.cumsum(solved) - 1, 0)[targets]
-    else:
-        targets = targets[:, solved]
-    return samples._replace(targets=targets), solved
+    return samples.for_classes(solved), solved
 
 
 def coordinates(
-    samples: data.Samples,
+    samples: Any,
     spread: Moments,
     dtype: np.dtype[Any],
     standardize: bool,
@@ -322,9 +321,9 @@ def coordinates(
     Without `standardize` they are centred all the same, which moves the biases alone. Without
     biases they are not centred, and constant features are as they are.
     """
-    precision = check.precision_of(samples.X)
+    precision = samples.precision
     if standardize:
-        raise_if_out_of_scale(spread, samples.X, samples.weight, dtype)
+        raise_if_out_of_scale(spread, samples, dtype)
         scaling = standard_scaling(spread, precision)
     else:
         centre = spread.mean.astype(precision).astype(np.float64)

@@ -138,7 +138,7 @@ class NewtonCG:
             enough = np.abs(g) <= _LEFT_OVER * self._tol * np.maximum(shares, 0)
             if not (polish and objective.intercept) or enough.all():
                 break
-            inverse = inverse_of_biases(objective, [softmax(logits)])
+            inverse = inverse_of_biases(objective.products_of_biases(softmax(logits)))
             step = np.einsum("k,kl->l", g, inverse)
             biases = biases - (step - step.mean())
         return _Fit(logits, biases, float(loss), R)

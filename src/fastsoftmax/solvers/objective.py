@@ -6,25 +6,28 @@ features, its bias last (no such column without intercepts). The penalty is that
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from fastsoftmax import views
-from fastsoftmax.csr import CSR
+from fastsoftmax import validation as check
 from fastsoftmax.functional.linear import Problem, evaluate, problem
-from fastsoftmax.functional.predictions import weighted_logits, weighted_proba
 from fastsoftmax.functional.sparse import Columns
-from fastsoftmax.kernels.passes.hessian import products_of_features
 from fastsoftmax.once import once
-from fastsoftmax.threads import launch
+from fastsoftmax.solvers.sums import (
+    ChangeOfLogits,
+    LossSums,
+    ProductSums,
+    TargetSums,
+    add_products,
+    weights_of_rows,
+)
 from fastsoftmax.training.columns import Moments, Scaling
-from fastsoftmax.training.data import Samples
+from fastsoftmax.training.samples import Samples
 
 Array = npt.NDArray[Any]
-
-_SLAB_LOGITS = 2**19  # of the rows whose probabilities are held at once
 
 # Fewer rows count as so many where costs are weighed, for their passes take no less time, and are
 # multiplied in float64: so that weights give the steps of repeated rows.
@@ -52,7 +55,7 @@ class Objective:
 
     def __init__(
         self,
-        samples: Samples,
+        samples: Any,  # Rows; sparse ones are Samples
         n_classes: int,
         scaling: Scaling,
         moments: Moments,
@@ -64,30 +67,26 @@ class Objective:
     ) -> None:
         self.samples, self.scaling, self.moments = samples, scaling, moments
         self.l2, self.intercept, self.n_classes = l2, intercept, n_classes
-        self._rows_read = 0  # twice for a value with its gradient
+        self._halves = 0  # of passes: two for a value with its gradient
         self.label_smoothing = label_smoothing
         self._problems: dict[np.dtype[Any], Problem] = {}
         self.columns = columns  # of sparse rows
 
     @property
     def n_passes(self) -> float:
-        return self._rows_read / (2 * len(self.samples.X))
+        return self._halves / 2
 
     def count_halves(self, n: int) -> None:
         """Of passes over X that were taken elsewhere."""
-        self._rows_read += n * len(self.samples.X)
+        self._halves += n
 
-    def weights_of_rows(self, rows: slice = slice(None)) -> Array:
-        """Those of some rows in the mean loss, times their target weights."""
-        samples = self.samples
-        weight = samples.weight[rows] / samples.total_weight
-        if samples.targets.ndim == 2:
-            weight *= samples.targets[rows].sum(axis=1, dtype=np.float64)
-        return weight
+    def weights_of_rows(self) -> Array:
+        """(N,): those in the mean loss, times their target weights."""
+        return weights_of_rows(self.samples, self.samples.total_weight)
 
     @property
     def n_features(self) -> int:
-        return int(self.samples.X.shape[1])
+        return int(self.samples.n_features)
 
     @property
     def narrow(self) -> np.dtype[Any]:
@@ -96,7 +95,7 @@ class Objective:
         They must be more so where columns are not centred, or rows separable without a penalty.
         """
         far = self.scaling.on_load(np.dtype(np.float32))
-        few = len(self.samples.X) <= FEWEST_ROWS
+        few = self.samples.n_rows <= FEWEST_ROWS
         return np.dtype(
             np.float64 if far or few or not (self.l2 and self.intercept) else np.float32
         )
@@ -109,7 +108,7 @@ class Objective:
     @property
     def has_labels(self) -> bool:
         """Whether each row's target is one class."""
-        return self.samples.targets.ndim == 1 and self.label_smoothing == 0
+        return not self.samples.has_soft_targets and self.label_smoothing == 0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -144,12 +143,11 @@ class Objective:
 
     def at(self, parameters: Array, dtype: Any) -> Point:
         """One pass, computed in `dtype`; not finite where logits or gradient overflow."""
-        p = self._problem_at(parameters, dtype)
+        W, b = (array.astype(dtype) for array in self.to_model(parameters))
+        grad_W, grad_b = np.empty(W.shape, W.dtype), np.empty(b.shape, W.dtype)
+        loss = self._evaluated(W, b, grad_W, grad_b)
         gradient = np.empty(self.shape, order=self.order)
         V = gradient[:, : self.n_features]
-        grad_W, grad_b = np.empty(p.W.shape, p.W.dtype), np.empty(p.b.shape, p.W.dtype)
-        loss = evaluate(p, grad_W, grad_b)
-        self._rows_read += 2 * len(self.samples.X)
         V[:] = grad_W.T
         V -= np.multiply.outer(grad_b.astype(np.float64), self.scaling.centre)
         V *= self.scaling.scale
@@ -164,71 +162,75 @@ class Objective:
 
     def raise_overflow(self, parameters: Array, dtype: Any) -> None:
         """The error that a point that is not finite calls for."""
-        self._problem_at(parameters, dtype).overflow_or_name_cell()
-
-    def _problem_at(self, parameters: Array, dtype: Any) -> Problem:
-        dtype = np.dtype(dtype)
+        self.samples.raise_if_non_finite()
         W, b = (array.astype(dtype) for array in self.to_model(parameters))
-        if dtype not in self._problems:
-            samples = self.samples
+        check.raise_non_finite("the logits or their gradient", np.dtype(dtype), W=W, b=b)
+
+    def _evaluated(self, W: Array, b: Array, grad_W: Array, grad_b: Array) -> float:
+        """The mean loss of a model; its gradient is written."""
+        self.count_halves(2)
+        samples = self.samples
+        if not isinstance(samples, Samples):
+            sums = LossSums(samples, W, b, self.label_smoothing)
+            samples.add_to(sums)
+            return sums.loss(grad_W, grad_b)
+        if W.dtype not in self._problems:
             given = samples.X, samples.targets, W, b, samples.weight, self.label_smoothing
-            self._problems[dtype] = problem(*given, 0, "mean", columns=self.columns)
-        return self._problems[dtype]._replace(W=W, b=b)
+            self._problems[W.dtype] = problem(*given, 0, "mean", columns=self.columns)
+        return evaluate(self._problems[W.dtype]._replace(W=W, b=b), grad_W, grad_b)
 
     def of_model(self, W: Array, b: Array) -> float:
         """The objective of a model as it is rounded, computed in float64."""
-        parameters = self.from_model(W, b)
-        p = self._problem_at(parameters, np.float64)
-        p = p._replace(W=W.astype(np.float64), b=b.astype(np.float64))
-        self._rows_read += 2 * len(self.samples.X)
-        loss = evaluate(p, np.empty(W.shape), np.empty(b.shape))
-        return loss + self.penalty(parameters)
+        W, b = W.astype(np.float64), b.astype(np.float64)
+        loss = self._evaluated(W, b, np.empty(W.shape), np.empty(b.shape))
+        return loss + self.penalty(self.from_model(W, b))
 
     def change_of_logits(self, step: Array) -> float:
         """The most by which a step moves two logits of a row apart."""
-        W, b = self.to_model(step)
-        moved = 0.0
-        for rows in self.slabs():
-            self._rows_read += rows.stop - rows.start
-            weight = self.samples.weight[rows]
-            Z = weighted_logits(self.samples.X[rows], W, b, weight)[weight > 0]
-            moved = max(moved, float(np.ptp(Z, axis=1).max(initial=0)))
-        return moved
+        sums = ChangeOfLogits(self.samples, *self.to_model(step))
+        self.samples.add_to(sums)
+        self.count_halves(1)
+        return sums.most
 
-    def slabs(self) -> list[slice]:
-        """The rows, cut so that their probabilities take little memory."""
-        n_rows = len(self.samples.X)
-        rows = max(_SLAB_LOGITS // self.n_classes // 64 * 64, 64)
-        if self.columns is not None:  # which are sorted for each
-            rows = n_rows
-        return [slice(first, min(first + rows, n_rows)) for first in range(0, n_rows, rows)]
-
-    def probabilities(self, parameters: Array, rows: slice, dtype: Any) -> Array:
-        """P of some rows; those of weight zero hold anything."""
-        samples = self.samples
-        self._rows_read += rows.stop - rows.start
-        W, b = (array.astype(dtype) for array in self.to_model(parameters))
-        X, weight = samples.X[rows], samples.weight[rows]
-        return weighted_proba(X, W, b, weight)
-
-    def add_products(self, rows: slice, P: Array, H: Array, n_features: int) -> None:
-        """H += the products of the first features of some rows, as `products_of_features` has them.
-
-        The weights are `weights_of_rows`.
-        """
-        X, scaling = self.samples.X[rows], self.scaling.like(self.samples.X)
-        if isinstance(X, CSR):  # no matrix of its features is made
-            X = np.empty((len(X), 0), X.dtype)
-        launch(
-            products_of_features,
-            views.as_rows(X[:, :n_features]),
-            self.weights_of_rows(rows),
-            P,
-            int(self.intercept),
-            scaling.centre[:n_features],
-            scaling.scale[:n_features],
-            H,
+    def products(
+        self,
+        dtype: Any,
+        *,
+        n_features: int,
+        parameters: Array | None = None,
+        n_coefficients: int = 0,
+    ) -> Array:
+        """`ProductSums` of all rows, of the probabilities of parameters."""
+        model = None
+        if parameters is not None:
+            W, b = (array.astype(dtype) for array in self.to_model(parameters))
+            model = W, b
+            self.count_halves(1)
+        sums = ProductSums(
+            self.samples,
+            self.scaling,
+            n_features=n_features,
+            intercept=self.intercept,
+            dtype=np.dtype(dtype),
+            model=model,
+            n_coefficients=n_coefficients,
         )
+        self.samples.add_to(sums)
+        return sums.products()
+
+    def products_of_biases(self, P: Array) -> Array:
+        """Those of the probabilities P (N, K) of all rows alone."""
+        H = np.zeros((P.shape[1] + 1, P.shape[1] + 1))
+        rows = self.samples.X, self.weights_of_rows()
+        add_products(*rows, P, self.scaling, 0, self.intercept, H)
+        return H
+
+    @once
+    def targets(self) -> TargetSums:
+        """What is known of targets and weights."""
+        sums = TargetSums(self.samples, self.n_classes)
+        self.samples.add_to(sums)
+        return sums
 
     @once
     def target_shares(self) -> Array:
@@ -236,25 +238,21 @@ class Objective:
 
         (K,): they sum to the mean target weight.
         """
-        samples, smoothing = self.samples, self.label_smoothing
-        sums = target_sums(samples, self.n_classes)
+        sums, smoothing = self.targets.of_class, self.label_smoothing
         sums = (1 - smoothing) * sums + smoothing * sums.sum() / self.n_classes
-        return np.asarray(sums / samples.total_weight)
+        return np.asarray(sums / self.samples.total_weight)
 
     @once
     def target_norm(self) -> float:
         """The root of the mean square of the rows' target weights."""
-        samples = self.samples
-        if samples.targets.ndim == 1:
+        if not self.samples.has_soft_targets:
             return 1.0
-        s = samples.targets.sum(axis=1, dtype=np.float64)
-        return float(np.sqrt(np.einsum("n,n,n->", samples.weight, s, s) / samples.total_weight))
+        return math.sqrt(self.targets.squares / self.samples.total_weight)
 
     @once
     def largest_target(self) -> float:
         """The largest of the rows' target weights."""
-        targets = self.samples.targets
-        return 1.0 if targets.ndim == 1 else float(targets.sum(axis=1, dtype=np.float64).max())
+        return float(self.targets.largest) if self.samples.has_soft_targets else 1.0
 
     @once
     def sizes(self) -> Array:
@@ -274,12 +272,3 @@ class Objective:
     def _sizes_about(self, centre: Any) -> Array:
         moments = self.moments
         return np.asarray(np.hypot(np.sqrt(moments.spread / moments.weight), moments.mean - centre))
-
-
-def target_sums(samples: Samples, n_classes: int) -> Array:
-    """(K,): the weighted targets of each class, summed."""
-    if samples.targets.ndim == 1:
-        sums = np.bincount(samples.targets, samples.weight, n_classes)
-    else:
-        sums = np.einsum("n,nk->k", samples.weight, samples.targets, dtype=np.float64)
-    return np.asarray(sums, np.float64)

@@ -98,7 +98,7 @@ def fit_path(
     penalties = _penalties(l2s, setup)
     held_out = None
     if validation_data is not None:
-        n_features = setup.samples.X.shape[1]
+        n_features = setup.samples.n_features
         expected = setup.columns or setup.feature_names
         held_out = data.validation(validation_data, n_features, setup.names, setup.dtype, expected)
     results: list[FitResult] = []

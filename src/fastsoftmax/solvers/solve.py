@@ -298,8 +298,7 @@ class Solve:
 
     def _least_share(self) -> float:
         """The least that any row counts in the mean."""
-        weight = self.objective.samples.weight
-        return float(weight[weight > 0].min()) / self.objective.samples.total_weight
+        return float(self.objective.targets.least_weight / self.objective.samples.total_weight)
 
     # Results
 

@@ -18,8 +18,15 @@ from fastsoftmax.csr import CSR
 from fastsoftmax.functional import sparse
 from fastsoftmax.functional.sparse import Columns
 from fastsoftmax.kernels.passes.columns import column_moments
-from fastsoftmax.kernels.tiles.sizes import n_chunks, pays_to_share
+from fastsoftmax.kernels.tiles.sizes import (
+    chunk_rows,
+    chunks_of_leaf,
+    leaf_rows,
+    n_chunks,
+    pays_to_share,
+)
 from fastsoftmax.threads import launch
+from fastsoftmax.training.samples import Samples
 
 Array = npt.NDArray[Any]
 
@@ -55,25 +62,68 @@ class Moments:
         return Moments(total, self.mean + difference * share, spread)
 
 
-def moments(X: Any, weight: Array, columns: Columns | None = None) -> Moments:
-    """The moments of the columns of X (N, D), an array or CSR, under weights (N,).
+def moments(samples: Samples, columns: Columns | None = None) -> Moments:
+    """The weighted moments of the columns of X (N, D).
 
     `columns` are those of sparse X, if they are at hand.
 
     A column that is not finite, or whose variance is beyond float64, is a ValueError.
     """
-    if isinstance(X, CSR):
+    if samples.is_sparse:
+        X, weight = samples.X, samples.weight
         result = _sparse_moments(X, weight, columns or Columns(X, weight, 1, keep=True))
     else:
-        result = _dense_moments(X, weight)
+        sums = MomentSums(samples.n_rows, samples.n_features)
+        samples.add_to(sums)
+        result = sums.moments()
     bad = ~np.isfinite(result.spread)
     if bad.any():
-        check.raise_if_non_finite(weight, X=X)
+        samples.raise_if_non_finite()
         column_number = int(np.flatnonzero(bad)[0])
         raise ValueError(
             f"column {column_number} of X has a variance beyond float64; scale it down"
         )
     return result
+
+
+class MomentSums:
+    """The moments of each chunk of rows, by its differences to one of its rows."""
+
+    def __init__(self, n_rows: int, n_features: int, leaf: int | None = None) -> None:
+        self._n_rows, self._leaf = n_rows, leaf or 0
+        chunks = n_chunks(n_rows) if leaf is None else chunks_of_leaf(n_rows)
+        self._weights = np.zeros(chunks)
+        self._sums = np.zeros((3, chunks, n_features))
+
+    def add(self, first: int, part: Samples) -> None:
+        first -= self._leaf * leaf_rows(self._n_rows)
+        arrays = views.as_rows(part.X), views.as_column(part.weight)
+        grid = part.n_rows, first, chunk_rows(self._n_rows)
+        parallel = pays_to_share(part.n_rows, part.n_features)
+        launch(column_moments, *arrays, *grid, self._weights, self._sums, parallel=parallel)
+
+    def of_leaf(self, leaf: int) -> MomentSums:
+        return MomentSums(self._n_rows, self._sums.shape[2], leaf)
+
+    def take(self, leaf: int, sums: MomentSums) -> None:
+        first = leaf * chunks_of_leaf(self._n_rows)
+        own = slice(first, first + chunks_of_leaf(self._n_rows))  # the last leaf may have fewer
+        count = len(self._weights[own])
+        self._weights[own] = sums._weights[:count]
+        self._sums[:, own] = sums._sums[:, :count]
+
+    def moments(self) -> Moments:
+        """Of all rows."""
+        result = Moments(0.0, np.zeros(self._sums.shape[2]), np.zeros(self._sums.shape[2]))
+        with np.errstate(over="ignore", invalid="ignore"):
+            for total, (origin, first, second) in zip(
+                self._weights, self._sums.swapaxes(0, 1), strict=True
+            ):
+                if total > 0:
+                    shift = first / total
+                    spread = np.maximum(second - shift * first, 0.0)
+                    result = result.merged(Moments(float(total), origin + shift, spread))
+        return result
 
 
 def _sparse_moments(X: CSR, weight: Array, columns: Columns) -> Moments:
@@ -102,20 +152,6 @@ def _settled(moments: Moments, near: Array, X: CSR, weight: Array) -> Moments:
     spread = np.bincount(columns, a * (x - shift[columns]) ** 2, size)
     mean = np.where(full, origin + shift, moments.mean)
     return Moments(moments.weight, mean, np.where(full, spread, moments.spread))
-
-
-def _dense_moments(X: Array, weight: Array) -> Moments:
-    chunks, n_features = n_chunks(len(X)), X.shape[1]
-    weights = np.zeros(chunks)
-    means, spreads = np.zeros((2, chunks, n_features))
-    arrays = views.as_rows(X), views.as_column(weight)
-    parallel = pays_to_share(len(X), n_features)
-    launch(column_moments, *arrays, len(X), weights, means, spreads, parallel=parallel)
-    result = Moments(0.0, np.zeros(n_features), np.zeros(n_features))
-    with np.errstate(over="ignore", invalid="ignore"):
-        for part in zip(weights, means, spreads, strict=True):
-            result = result.merged(Moments(float(part[0]), *part[1:]))
-    return result
 
 
 class Scaling(NamedTuple):
@@ -174,14 +210,14 @@ def no_scaling() -> Scaling:
     return Scaling(np.empty(0), np.empty(0))
 
 
-def standardizes(standardize: Any, X: Any) -> bool:
+def standardizes(standardize: Any, *, sparse: bool) -> bool:
     """Whether features are scaled to a variance of 1, checked; "auto": all but sparse ones.
 
     Scaled up, the rare words of a text would count as much as the others.
     """
     if isinstance(standardize, str):
         check.choice(standardize, "standardize", ("auto",))
-        return not isinstance(X, CSR)
+        return not sparse
     return check.flag(standardize, "standardize")
 
 
@@ -204,7 +240,7 @@ def spaced(n_rows: int, n_read: int) -> Array:
     return np.linspace(0, n_rows - 1, n_read).astype(np.int64)
 
 
-def raise_if_out_of_scale(moments: Moments, X: Any, weight: Array, dtype: np.dtype[Any]) -> None:
+def raise_if_out_of_scale(moments: Moments, samples: Samples, dtype: np.dtype[Any]) -> None:
     """No column of X varies so little or so much that weights in `dtype` cannot make up for it.
 
     A weight in the units of X is one of the scaled feature, of 1e-6 to 1e6, over the column's
@@ -219,13 +255,12 @@ def raise_if_out_of_scale(moments: Moments, X: Any, weight: Array, dtype: np.dty
     if ((deviation >= low) & (deviation <= high)).all():
         return
     same = np.flatnonzero(deviation == 0)
-    rows = spaced(len(X), min(len(X), _SAMPLE_ROWS))
-    rows = rows[weight[rows] > 0]
+    part = samples.take(spaced(samples.n_rows, min(samples.n_rows, _SAMPLE_ROWS)))
+    X = part.X[np.flatnonzero(part.weight)]
     if isinstance(X, CSR):
-        part = X[rows]
-        tiny = np.intersect1d(part.indices[part.data != moments.mean[part.indices]], same)
+        tiny = np.intersect1d(X.indices[X.data != moments.mean[X.indices]], same)
     else:
-        tiny = same[(X[np.ix_(rows, same)] != moments.mean[same]).any(axis=0)]
+        tiny = same[(X[:, same] != moments.mean[same]).any(axis=0)]
     varies = deviation > 0
     bad = [*tiny, *np.flatnonzero(varies & ((deviation < low) | (deviation > high)))]
     if bad:

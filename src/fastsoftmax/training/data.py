@@ -10,41 +10,11 @@ import numpy.typing as npt
 
 from fastsoftmax import frames, functional
 from fastsoftmax import validation as check
-from fastsoftmax.csr import CSR
 from fastsoftmax.functional.predictions import weighted_predict
 from fastsoftmax.model import SoftmaxModel, class_array, raise_unless_alike
+from fastsoftmax.training.samples import Samples
 
 Array = npt.NDArray[Any]
-
-
-class Samples(NamedTuple):
-    """Rows to train on."""
-
-    X: Any  # (N, D), an array or CSR
-    targets: Array  # (N,) int64 labels, or (N, K) weights
-    weight: Array  # (N,) float64
-    total_weight: float
-
-    @property
-    def weight_scale(self) -> float:
-        """1 over the mean weight, so that weights have a mean of 1."""
-        return len(self.X) / self.total_weight
-
-    def canonical(self) -> Samples:
-        """The same rows, sparse ones with their columns in order and each once."""
-        return self._replace(X=self.X.canonical()) if isinstance(self.X, CSR) else self
-
-    def in_units(self) -> Samples:
-        """The same rows, their weights in units that fit float32."""
-        weight, unit = check.scaled_weight(self.weight)
-        return self._replace(weight=weight, total_weight=self.total_weight / unit)
-
-    @property
-    def total_target(self) -> float:
-        """The weighted sum of all target weights: `total_weight` for labels."""
-        if self.targets.ndim == 1:
-            return self.total_weight
-        return float(np.einsum("n,nk->", self.weight, self.targets))
 
 
 def samples(

@@ -17,10 +17,11 @@ from fastsoftmax import validation as check
 from fastsoftmax.kernels.tiles.sizes import ceil_div
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.training import schedules
-from fastsoftmax.training.data import Samples, Validation
+from fastsoftmax.training.data import Validation
 from fastsoftmax.training.optimizer import Optimizer
 from fastsoftmax.training.progress import Progress
 from fastsoftmax.training.result import DivergenceError, Epoch, History, SGDResult
+from fastsoftmax.training.samples import Samples
 from fastsoftmax.training.sparse_optimizer import SparseOptimizer
 
 Array = npt.NDArray[Any]

@@ -29,7 +29,7 @@ from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
 from fastsoftmax.threads import launch, threads_in_use
 from fastsoftmax.training.columns import Scaling, no_scaling
 from fastsoftmax.training.curvature import Directions, no_directions
-from fastsoftmax.training.data import Samples
+from fastsoftmax.training.samples import Samples
 
 Array = npt.NDArray[Any]
 

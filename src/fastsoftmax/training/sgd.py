@@ -202,7 +202,7 @@ def fit_sgd(
     average = check.number(average, "average", 0, 1)
     l2 = penalty(l2, samples.total_weight, compute_dtype)
     samples = samples.in_units().canonical()
-    standardize = standardizes(standardize, samples.X)
+    standardize = standardizes(standardize, sparse=samples.is_sparse)
     shuffle = check.flag(shuffle, "shuffle")
     generator = np.random.default_rng(check.integer(seed, "seed", 0))
     rate, schedule = rate_and_schedule(learning_rate, schedule)
@@ -221,9 +221,9 @@ def fit_sgd(
 
     scaling = no_scaling()
     if standardize:
-        spread = moments(samples.X, samples.weight)
-        raise_if_out_of_scale(spread, samples.X, samples.weight, compute_dtype)
-        scaling = standard_scaling(spread, check.precision_of(samples.X))
+        spread = moments(samples)
+        raise_if_out_of_scale(spread, samples, compute_dtype)
+        scaling = standard_scaling(spread, samples.precision)
     options: dict[str, Any] = {
         "batch_size": batch_size,
         "l2": l2,

@@ -29,8 +29,8 @@ from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK, ceil_div
 from fastsoftmax.kernels.vectors.memory import SparseRows
 from fastsoftmax.threads import launch
 from fastsoftmax.training.columns import Scaling
-from fastsoftmax.training.data import Samples
 from fastsoftmax.training.optimizer import first_call, next_call
+from fastsoftmax.training.samples import Samples
 
 Array = npt.NDArray[Any]
 

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
-from fastsoftmax.training import data
 from fastsoftmax.training.columns import Scaling
 from fastsoftmax.training.curvature import (
     Curvature,
@@ -18,6 +17,7 @@ from fastsoftmax.training.curvature import (
     sparse_curvature,
 )
 from fastsoftmax.training.optimizer import Optimizer
+from fastsoftmax.training.samples import Samples
 from fastsoftmax.training.sparse_optimizer import SparseOptimizer, scaled
 
 Array = npt.NDArray[Any]
@@ -26,7 +26,7 @@ Array = npt.NDArray[Any]
 class Task(NamedTuple):
     """What the steps train on, and what takes them."""
 
-    samples: data.Samples
+    samples: Samples
     optimizer: Optimizer | SparseOptimizer
     projections: Array | None
     rate: float
@@ -34,7 +34,7 @@ class Task(NamedTuple):
 
 
 def dense_steps(
-    samples: data.Samples,
+    samples: Samples,
     W: Array,
     b: Array,
     dtype: np.dtype[Any],
@@ -52,7 +52,7 @@ def dense_steps(
 
 
 def sparse_steps(
-    samples: data.Samples,
+    samples: Samples,
     W: Array,
     b: Array,
     dtype: np.dtype[Any],
@@ -84,7 +84,7 @@ def sparse_steps(
 
 
 def automatic_rate(
-    samples: data.Samples, scaling: Scaling, batch_size: int, l2: float
+    samples: Samples, scaling: Scaling, batch_size: int, l2: float
 ) -> tuple[float, Directions]:
     """1 over the curvature of the mean loss of a batch, and where steps are shortened for it."""
     bend, directions = curvature_of_batches(samples, scaling, batch_size, shorten=True, l2=l2)
@@ -93,7 +93,7 @@ def automatic_rate(
 
 
 def curvature_of_batches(
-    samples: data.Samples,
+    samples: Samples,
     scaling: Scaling,
     batch_size: int,
     *,
@@ -109,7 +109,7 @@ def curvature_of_batches(
 
 
 def curvature_of_sparse_batches(
-    samples: data.Samples, scaling: Scaling, batch_size: int
+    samples: Samples, scaling: Scaling, batch_size: int
 ) -> tuple[float, float]:
     """(the curvature of the mean loss of a batch, what is left of a step of the biases).
 
@@ -120,7 +120,7 @@ def curvature_of_sparse_batches(
     return _of_batches(estimate, samples, batch_size), bias_step
 
 
-def _of_batches(estimate: Curvature, samples: data.Samples, batch_size: int) -> float:
+def _of_batches(estimate: Curvature, samples: Samples, batch_size: int) -> float:
     whole = batch_size >= len(samples.X)
     bend = estimate.whole if whole else estimate.of_batches(batch_size)
     bend *= samples.total_target / samples.total_weight

@@ -25,9 +25,9 @@ from fastsoftmax.training.columns import (
     standard_scaling,
     standardizes,
 )
-from fastsoftmax.training.data import Samples
 from fastsoftmax.training.optimizer import Optimizer
 from fastsoftmax.training.result import DivergenceError
+from fastsoftmax.training.samples import Samples
 from fastsoftmax.training.sgd import even_batches
 from fastsoftmax.training.sparse_optimizer import SparseOptimizer, scaled
 from fastsoftmax.training.steps import curvature_of_batches, curvature_of_sparse_batches
@@ -196,7 +196,7 @@ class Stream:
     def _epoch(self, samples: Samples) -> float | None:
         """One step for each batch; the mean loss, or None where it overflows."""
         X, targets, weight, total_weight = samples
-        standardize = standardizes(self.options.standardize, X)
+        standardize = standardizes(self.options.standardize, sparse=isinstance(X, CSR))
         batch_size = even_batches(len(X), self.options.batch_size)
         # The largest batch decides how each is cut into chunks, so that the last may be smaller,
         # as in an epoch of `fit_sgd`, and have the same bits.
@@ -223,8 +223,9 @@ class Stream:
         if self.weight == 0:
             return 0.0
         if standardize:
-            self._moments = self._moments.merged(moments(X, weight))
-            raise_if_out_of_scale(self._moments, X, weight, self.dtype)
+            batch = Samples(X, targets, weight, batch_weight)
+            self._moments = self._moments.merged(moments(batch))
+            raise_if_out_of_scale(self._moments, batch, self.dtype)
         self._rescale(standardize, check.precision_of(X))
         if isinstance(X, CSR):
             X = scaled(X, self.scaling)

@@ -1,8 +1,8 @@
 """Weighted means and variances of the columns of X, in one pass.
 
 Sums run in float64 over differences to a row of the chunk itself, so that a mean far from zero
-costs no accuracy. Each chunk owns its row of every output; docs/math.md, "Scaled features", says
-how chunks combine.
+costs no accuracy. Rows come in windows, as in `fused`. Each chunk owns its row of every output;
+docs/math.md, "Scaled features", says how chunks combine.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from fastsoftmax.kernels.compile.jit import jit, jit_callable
 from fastsoftmax.kernels.compile.parallel import for_each
 from fastsoftmax.kernels.rows.targets import weight_of
-from fastsoftmax.kernels.tiles.sizes import chunk_rows
+from fastsoftmax.kernels.tiles.sizes import ceil_div
 from fastsoftmax.kernels.vectors.memory import (
     Array,
     Rows,
@@ -26,38 +26,33 @@ from fastsoftmax.kernels.vectors.widening import widened, widened_stride
 
 @jit
 def chunk_moments(
-    c: int, X: Rows, sample_weight: Rows, n_rows: int, weight: Array, mean: Array, spread: Array
+    i: int,
+    X: Rows,
+    sample_weight: Rows,
+    n_rows: int,
+    first: int,
+    size: int,
+    weight: Array,
+    sums: Array,
 ) -> None:
-    """Chunk c's entry of the outputs of `column_moments`."""
-    size = chunk_rows(n_rows)
-    start, stop = c * size, min((c + 1) * size, n_rows)
-    n_features = mean.shape[1]
-    origin = np.empty(n_features, np.float64)
-    first = np.zeros(n_features, np.float64)
-    second = np.zeros(n_features, np.float64)
-    while start < stop - 1 and weight_of(sample_weight, start) == 0:
-        start += 1  # a row that does not count may lie anywhere
+    """Add the rows of the i-th chunk of a window that lie in it to `weight` and `sums`."""
+    c = first // size + i
+    start, stop = max(c * size - first, 0), min((c + 1) * size - first, n_rows)
+    n_features = sums.shape[2]
+    origin, differences, squares = sums[0, c], sums[1, c], sums[2, c]
     row, stride = np.empty(n_features, X.item.dtype), widened_stride(X.item, X.column_stride)
     room = address_of(row)
-    place = X.address + start * X.row_stride
-    address = widened(X.item, place, X.column_stride, n_features, row, room)
-    for d in range(n_features):
-        origin[d] = load_item(X.item, address + d * stride)
-    total = 0.0
     for n in range(start, stop):
         a = weight_of(sample_weight, n)
-        if a > 0:
-            total += a
+        if a > 0:  # a row that does not count may lie anywhere
             place = X.address + n * X.row_stride
             address = widened(X.item, place, X.column_stride, n_features, row, room)
-            add_row(X.item, address, stride, a, origin, first, second)
+            if weight[c] == 0:
+                for d in range(n_features):
+                    origin[d] = load_item(X.item, address + d * stride)
+            weight[c] += a
+            add_row(X.item, address, stride, a, origin, differences, squares)
     keep_alive(row)
-    weight[c] = total
-    if total > 0:
-        for d in range(n_features):
-            shift = first[d] / total
-            mean[c, d] = origin[d] + shift
-            spread[c, d] = max(second[d] - shift * first[d], 0.0)
 
 
 @jit
@@ -83,9 +78,16 @@ def column_moments(
     X: Rows,
     sample_weight: Rows,
     n_rows: int,
-    weight: Array,  # (C,)
-    mean: Array,  # (C, D), zeros
-    spread: Array,  # (C, D), zeros
+    first: int,  # number of the first row among all
+    size: int,  # rows of a chunk
+    weight: Array,  # (C,), zeros at first
+    sums: Array,  # (3, C, D), likewise
 ) -> None:
-    """Sum of weights a, weighted mean, and sum of a * (x - mean)**2 of each chunk of rows."""
-    for_each(run, weight.size, chunk_moments, (X, sample_weight, n_rows, weight, mean, spread))
+    """Add a window of rows to the sums of each chunk.
+
+    These are the sum of weights a, and the first row that counts, x0, the sum of a * (x - x0), and
+    that of a * (x - x0)**2.
+    """
+    chunks = ceil_div(first + n_rows, size) - first // size
+    arguments = (X, sample_weight, n_rows, first, size, weight, sums)
+    for_each(run, chunks, chunk_moments, arguments)

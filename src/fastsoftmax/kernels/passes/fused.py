@@ -6,6 +6,8 @@ N x K array, a one-hot label, a copy of X.
 Writes: each chunk of rows owns one entry of every array of `Partials`; `loss_and_gradient_by_slab`,
 for gradients too large to have in several copies, owns slabs of features instead. Either way the
 sums run in block order.
+Rows come in windows: some consecutive ones of all, whose sums are added to what the windows before
+them left. The last window's call, or one of no rows, combines the sums.
 """
 
 from __future__ import annotations
@@ -88,10 +90,16 @@ class Problem(NamedTuple):
 class Partials(NamedTuple):
     """Sums over C chunks of rows, all zeros at first; P is C, or 1 where the chunks share one."""
 
-    loss: Array  # (C,)
     G_T: Array  # (P, K, padded D)
-    g_b: Array  # (C, K)
-    overflows: Array  # (C,), whether a logit was not finite
+    sums: Array  # (C, K + 2): of residuals, of losses, and whether a logit was not finite
+    total: Array  # (K, D), float64, of leaves that shared G_T; or empty
+
+
+class Window(NamedTuple):
+    """Where consecutive rows lie among all."""
+
+    first: int  # number of the first
+    size: int  # rows of a chunk
 
 
 @jit
@@ -119,13 +127,6 @@ def prepared(given: Any) -> Problem:
 
 
 @jit
-def partials_with(loss: Array, G_T: Array) -> Partials:
-    """All zeros; G_T comes from outside, where large zeros are not written before they are used."""
-    g_b = np.zeros((loss.size, G_T.shape[1]))
-    return Partials(loss, G_T, g_b, np.zeros(loss.size, np.bool_))
-
-
-@jit
 def none_of(flags: Array) -> bool:
     """Whether all are False."""
     found = False
@@ -135,12 +136,14 @@ def none_of(flags: Array) -> bool:
 
 
 @jit
-def is_finite(overflows: Array, grad_b: Array) -> bool:
+def is_finite(sums: Array, grad_b: Array) -> bool:
     """Whether all logits are, and the gradient: `combine` makes a NaN of a class's if not."""
     total = 0.0
     for k in range(grad_b.size):
         total += grad_b[k] * 0
-    return total == 0 and none_of(overflows)
+    for c in range(sums.shape[0]):
+        total += sums[c, sums.shape[1] - 1]
+    return total == 0
 
 
 class Block(NamedTuple):
@@ -195,60 +198,74 @@ def logits_from(
 
 
 @jit
-def chunk_gradient(c: int, problem: Problem, partials: Partials) -> None:
-    """The sums over chunk c."""
+def note_block(block: Block, count: int, finite: bool, sums: Array) -> None:
+    """The losses of a block of rows and whether its logits are finite, in a row of the sums."""
+    sums[sums.size - 2] += weighted_sum(block.losses[:count], block.weights)
+    if not finite:
+        sums[sums.size - 1] = 1
+
+
+@jit
+def chunk_gradient(i: int, problem: Problem, window: Window, partials: Partials) -> None:
+    """The sums over the rows of the i-th chunk of a window that lie in it."""
     b, n_features, n_classes = problem.b, problem.n_features, problem.b.size
+    c = window.first // window.size + i
     block = block_for(problem)
     Z_T = np.empty((n_classes, ROW_BLOCK), b.dtype)
     tail = np.empty(tail_size(n_classes, item_bytes(b)), b.dtype)
     G = Gradient(address_of(partials.G_T[c]), n_features, n_classes)
     half = ROW_BLOCK // 2  # of the next block, which logits ask for; the gradient asks for the rest
-    size = chunk_rows(problem.n_rows)
-    stop = min((c + 1) * size, problem.n_rows)
-    for first in range(c * size, stop, ROW_BLOCK):
+    start = max(c * window.size - window.first, 0)
+    stop = min((c + 1) * window.size - window.first, problem.n_rows)
+    for first in range(start, stop, ROW_BLOCK):
         count = min(ROW_BLOCK, stop - first)
-        partials.overflows[c] |= not logits_from(first, count, half, problem, block, Z_T)
+        finite = logits_from(first, count, half, problem, block, Z_T)
         residuals(Z_T, block.targets, block.weights, problem.label_smoothing, block.losses)
-        partials.loss[c] += weighted_sum(block.losses[:count], block.weights)
+        note_block(block, count, finite, partials.sums[c])
         rows = Table(address_of(block.rows), 0, count)
         ahead = Strided(block.rows[ROW_BLOCK + half], CACHE_LINE)
         add_gradient(b, rows, address_of(Z_T), G, address_of(tail), ahead)
-        add_row_sums(Z_T, partials.g_b[c])
+        add_row_sums(Z_T, partials.sums[c])
 
 
 @jit_callable
 def loss_and_gradient_by_chunk(
     run: int,
     given: Any,  # as `prepared` takes it
+    first: int,  # of `Window`
+    size: int,
     scale: float,
     l2: float,
     G_T: Array,  # of `Partials`
-    loss: Array,  # (C,), zeros
-    grad_W: Array,  # (D, K)
-    grad_b: Array,  # (K,)
+    sums: Array,
+    total: Array,
+    grad_W: Array,  # (D, K), or empty to add to the sums alone
+    grad_b: Array,  # (K,), likewise
 ) -> bool:
-    """The loss of each chunk of rows; grad = scale * (the sum of theirs) + l2 W.
+    """The sums of each chunk of rows; grad = scale * (the sum of theirs) + l2 W.
 
     Returns whether all logits and gradients are finite.
     """
-    problem = prepared(given)
-    partials = partials_with(loss, G_T)
-    for_each(run, loss.size, chunk_gradient, (problem, partials))
+    problem, window, partials = prepared(given), Window(first, size), Partials(G_T, sums, total)
+    chunks = ceil_div(first + problem.n_rows, size) - first // size
+    for_each(run, chunks, chunk_gradient, (problem, window, partials))
     for_each(run, grad_b.size, combine, (problem.W, scale, l2, partials, grad_W, grad_b))
-    return is_finite(partials.overflows, grad_b)
+    return is_finite(sums, grad_b)
 
 
 @jit
-def block_gradient(i: int, start: int, problem: Problem, Z_T: Array, partials: Partials) -> None:
-    """The residuals Z_T[i] (K, ROW_BLOCK) of block i after row `start`, and their sums."""
+def block_gradient(
+    i: int, start: int, stop: int, problem: Problem, Z_T: Array, chunk: int, sums: Array
+) -> None:
+    """The residuals Z_T[i] (K, ROW_BLOCK) of block i of some rows, and their sums."""
     block = block_for(problem)
     first = start + i * ROW_BLOCK
-    count = min(ROW_BLOCK, problem.n_rows - first)
-    partials.overflows[i] |= not logits_from(first, count, ROW_BLOCK, problem, block, Z_T[i])
+    count = min(ROW_BLOCK, stop - first)
+    finite = logits_from(first, count, ROW_BLOCK, problem, block, Z_T[i])
     keep_alive(block.loaded)
     residuals(Z_T[i], block.targets, block.weights, problem.label_smoothing, block.losses)
-    partials.loss[i] += weighted_sum(block.losses[:count], block.weights)
-    add_row_sums(Z_T[i], partials.g_b[i])
+    note_block(block, count, finite, sums[chunk + i])
+    add_row_sums(Z_T[i], sums[chunk + i])
 
 
 @jit
@@ -287,33 +304,50 @@ def add_slab(slab: int, problem: Problem, start: int, n_rows: int, Z_T: Array, G
     keep_alive(rows)
 
 
+@jit
+def end_leaf(k: int, G_T: Array, total: Array) -> None:
+    """Class k of a leaf's gradient, added to the total; the next begins with zeros."""
+    for d in range(total.shape[1]):
+        total[k, d] += G_T[k, d]
+        G_T[k, d] = 0
+
+
 @jit_callable
 def loss_and_gradient_by_slab(
     run: int,
     given: Any,
+    first: int,
+    size: int,  # rows of a leaf
     scale: float,
     l2: float,
     G_T: Array,
-    loss: Array,
+    sums: Array,  # of SLAB_ROWS // ROW_BLOCK chunks for each leaf: every so many blocks are one
+    total: Array,
     grad_W: Array,  # (D, K)
     grad_b: Array,  # (K,)
 ) -> bool:
     """As `loss_and_gradient_by_chunk`, the gradient held once and owned by slabs of it."""
     problem = prepared(given)
-    partials = partials_with(loss, G_T)
-    n_classes = grad_b.size
-    n_features = problem.n_features
-    n_slabs = ceil_div(n_features, tile_width(grad_b)) * ceil_div(
+    n_classes, n_features = problem.b.size, problem.n_features
+    n_slabs = ceil_div(n_features, tile_width(problem.b)) * ceil_div(
         class_tiles(n_classes), SLAB_TILES
     )
-    Z_T = np.empty((SLAB_ROWS // ROW_BLOCK, n_classes, ROW_BLOCK), grad_b.dtype)
-    for start in range(0, problem.n_rows, SLAB_ROWS):
-        rows = min(SLAB_ROWS, problem.n_rows - start)
-        blocks = ceil_div(rows, ROW_BLOCK)
-        for_each(run, blocks, block_gradient, (start, problem, Z_T, partials))
+    together = SLAB_ROWS // ROW_BLOCK
+    Z_T = np.empty((together, n_classes, ROW_BLOCK), problem.b.dtype)
+    start = 0
+    while start < problem.n_rows:
+        leaf = (first + start) // size
+        left = (leaf + 1) * size - first - start
+        rows = min(SLAB_ROWS, problem.n_rows - start, left)
+        arguments = (start, start + rows, problem, Z_T, leaf * together, sums)
+        for_each(run, ceil_div(rows, ROW_BLOCK), block_gradient, arguments)
         for_each(run, n_slabs, add_slab, (problem, start, rows, Z_T, G_T[0]))
-    for_each(run, n_classes, combine, (problem.W, scale, l2, partials, grad_W, grad_b))
-    return is_finite(partials.overflows, grad_b)
+        start += rows
+        if rows == left and total.size > 0:
+            for_each(run, n_classes, end_leaf, (G_T[0], total))
+    partials = Partials(G_T, sums, total)
+    for_each(run, grad_b.size, combine, (problem.W, scale, l2, partials, grad_W, grad_b))
+    return is_finite(sums, grad_b)
 
 
 @jit
@@ -326,10 +360,13 @@ def combine(
     """
     n_features = grad_W.shape[0]
     total_b = 0.0
-    for c in range(partials.g_b.shape[0]):
-        total_b += partials.g_b[c, k]
+    for c in range(partials.sums.shape[0]):
+        total_b += partials.sums[c, k]
     grad_b[k] = scale * total_b
     total = np.zeros(n_features, np.float64)
+    if partials.total.size > 0:
+        for d in range(n_features):
+            total[d] = partials.total[k, d]
     for c in range(partials.G_T.shape[0]):
         for d in range(n_features):
             total[d] += partials.G_T[c, k, d]

@@ -89,6 +89,38 @@ def n_chunks(n_rows: int) -> int:
     return ceil_div(n_rows, chunk_rows(n_rows))
 
 
+# What costs much for each run of rows that is summed by itself (the sums of large gradients and
+# Hessians) is done for leaves, runs of chunks of so many rows together.
+MIN_LEAF_ROWS = 16384
+
+
+def chunks_of_leaf(n_rows: int) -> int:
+    """Chunks that a leaf has."""
+    return ceil_div(MIN_LEAF_ROWS, chunk_rows(n_rows))
+
+
+def leaf_rows(n_rows: int) -> int:
+    """Rows per leaf: a whole number of chunks, at least MIN_LEAF_ROWS."""
+    return chunk_rows(n_rows) * chunks_of_leaf(n_rows)
+
+
+def n_leaves(n_rows: int) -> int:
+    """Leaves that `leaf_rows` makes."""
+    return ceil_div(n_rows, leaf_rows(n_rows))
+
+
+# A slab of a leaf is as many rows as have so many logits and so many features at most. Its
+# probabilities are held at once.
+_SLAB_LOGITS = 2**19
+_SLAB_FEATURES = 2**22
+
+
+def window_step(n_features: int, n_classes: int) -> int:
+    """Rows of a slab, a power of two: a window begins at such a multiple after a leaf's start."""
+    most = min(_SLAB_LOGITS // max(n_classes, 1), _SLAB_FEATURES // max(n_features, 1))
+    return 1 << max(most.bit_length() - 1, SLAB_ROWS.bit_length() - 1)
+
+
 def partials_fit(n_rows: int, n_features: int, n_classes: int, itemsize: int) -> bool:
     """Whether each chunk may have a partial gradient of its own."""
     costly = n_classes >= WIDE_CLASSES and chunk_rows(n_rows) < WIDE_CHUNK_ROWS
