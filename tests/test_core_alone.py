@@ -17,7 +17,7 @@ EXTRAS = ("matplotlib", "polars", "rich", "scipy", "sklearn", "typer")
 # From the bottom up; a module may import from its own layer and from lower ones.
 LAYERS = [
     {"kernels", "_version", "files", "frames", "layers", "limits", "once"},
-    {"csr", "validation", "views", "threads"},
+    {"csr", "validation", "labels", "views", "threads"},
     {"functional"},
     {"model"},
     {"training"},

@@ -15,6 +15,7 @@ from fastsoftmax import frames, functional
 from fastsoftmax import validation as check
 from fastsoftmax.files import atomic_write
 from fastsoftmax.functional.predictions import weighted_predict
+from fastsoftmax.labels import class_array, raise_unless_alike
 
 Array = npt.NDArray[Any]
 
@@ -224,29 +225,3 @@ def read_model(
         return kind(W, b, classes, None if names is None else tuple(names)), arrays
     except (TypeError, ValueError) as error:
         raise ValueError(f"{not_a_model}: {error}") from None
-
-
-def class_array(value: Any, name: str) -> Array:
-    """Labels (N,) as an array of numbers or strings; objects that all are strings become such."""
-    array = frames.as_array(value, name)
-    if array.ndim != 1:
-        raise ValueError(f"{name} must be one-dimensional, got shape {array.shape}")
-    check.raise_if_masked(**{name: value})
-    if array.dtype.kind == "U" and isinstance(value, (list, tuple)):
-        others = [label for label in value if not isinstance(label, str)]
-        if others:  # NumPy would write them out
-            raise TypeError(f"{name} must hold numbers or strings, not {others[0]!r} and strings")
-    if array.dtype.kind == "O" and all(isinstance(label, str) for label in array):
-        array = array.astype(np.str_)
-    if array.dtype.kind not in "biufU":
-        kind = frames.describe(array, name, str)
-        raise TypeError(f"{name} must hold numbers or strings, {kind}")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        check.raise_non_finite(name, array.dtype, **{name: array})
-    return array
-
-
-def raise_unless_alike(labels: Array, classes: Array, name: str, classes_name: str) -> None:
-    """Labels and classes are both strings or both numbers, so that they can be equal."""
-    if labels.size and (labels.dtype.kind == "U") != (classes.dtype.kind == "U"):
-        raise TypeError(f"{name} and {classes_name} must both be numbers or both be strings")

@@ -14,7 +14,8 @@ from fastsoftmax.cli.tables.encoding import Features, encode
 from fastsoftmax.cli.tables.labels import label_column, read_labels
 from fastsoftmax.cli.tables.matrix import Matrix
 from fastsoftmax.cli.tables.table import Table
-from fastsoftmax.model import SoftmaxModel, class_array
+from fastsoftmax.labels import class_array
+from fastsoftmax.model import SoftmaxModel
 
 Array = npt.NDArray[Any]
 

@@ -13,7 +13,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastsoftmax import functional
 from fastsoftmax import validation as check
-from fastsoftmax.model import SoftmaxModel, class_array, raise_unless_alike
+from fastsoftmax.labels import class_array, raise_unless_alike
+from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.training import data
 
 Array = npt.NDArray[Any]

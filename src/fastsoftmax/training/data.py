@@ -11,7 +11,8 @@ import numpy.typing as npt
 from fastsoftmax import frames, functional
 from fastsoftmax import validation as check
 from fastsoftmax.functional.predictions import weighted_predict
-from fastsoftmax.model import SoftmaxModel, class_array, raise_unless_alike
+from fastsoftmax.labels import class_array, class_list, numbers_of, raise_if_continuous
+from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.training.samples import Samples
 
 Array = npt.NDArray[Any]
@@ -71,39 +72,6 @@ def encode(y: Any, n_rows: int, classes: Any, dtype: np.dtype[Any]) -> tuple[Arr
         classes, numbers = np.unique(labels, return_inverse=True)
         return numbers.astype(np.int64, copy=False), classes
     return numbers_of(labels, classes, "y"), classes
-
-
-def raise_if_continuous(labels: Array) -> None:
-    """No label has decimals: such a number is a value to predict rather than a class."""
-    if labels.dtype.kind == "f":
-        odd = np.flatnonzero(labels != np.rint(labels))
-        if odd.size:
-            i = int(odd[0])
-            raise ValueError(
-                f"y[{i}] = {labels[i]} looks continuous: labels are strings or whole numbers; "
-                "name the classes in `classes` if they have decimals"
-            )
-
-
-def class_list(classes: Any) -> Array:
-    """Names of classes (K,), all different."""
-    array = class_array(classes, "classes")
-    if len(array) == 0 or len(set(array.tolist())) < len(array):
-        raise ValueError("classes must name at least one class, all different")
-    return array
-
-
-def numbers_of(labels: Array, classes: Array, name: str) -> Array:
-    """Which of the classes each label is; a ValueError names the first that is none."""
-    raise_unless_alike(labels, classes, name, "classes")
-    order = np.argsort(classes)
-    places = np.searchsorted(classes, labels, sorter=order)
-    numbers = order[np.minimum(places, len(classes) - 1)]
-    unknown = np.flatnonzero(classes[numbers] != labels)
-    if unknown.size:
-        i = int(unknown[0])
-        raise ValueError(f"{name}[{i}] = {labels[i]!r} is not one of the classes")
-    return numbers.astype(np.int64, copy=False)
 
 
 def weight_by_class(class_weight: Any, targets: Array, classes: Array, weight: Array) -> Array:

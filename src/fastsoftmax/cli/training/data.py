@@ -18,7 +18,8 @@ from fastsoftmax.cli.tables.recipe import Recipe
 from fastsoftmax.cli.tables.table import Table
 from fastsoftmax.cli.tables.text import learn_text
 from fastsoftmax.cli.training.request import Request
-from fastsoftmax.model import SoftmaxModel, class_array
+from fastsoftmax.labels import class_array
+from fastsoftmax.model import SoftmaxModel
 
 Array = npt.NDArray[Any]
 
