@@ -12,12 +12,13 @@ import pytest
 import fastsoftmax
 
 PACKAGE = Path(fastsoftmax.__file__).parent
-EXTRAS = ("matplotlib", "polars", "rich", "scipy", "sklearn", "typer")
+EXTRAS = ("matplotlib", "polars", "pyarrow", "rich", "scipy", "sklearn", "typer")
 
 # From the bottom up; a module may import from its own layer and from lower ones.
 LAYERS = [
     {"kernels", "_version", "files", "frames", "layers", "limits", "once"},
     {"csr", "validation", "labels", "views", "threads"},
+    {"sources"},
     {"functional"},
     {"model"},
     {"training"},

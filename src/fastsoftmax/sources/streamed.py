@@ -1,0 +1,210 @@
+"""The rows of a source after its first pass: windows of them, some of them, or all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax import validation as check
+from fastsoftmax.sources import memory
+from fastsoftmax.sources.ahead import read_ahead
+from fastsoftmax.sources.errors import SourceError
+
+Array = npt.NDArray[Any]
+Window = tuple[Any, Array, Array]  # X, targets, weight
+Run = tuple[int, int]  # the numbers of the first row and of the one after the last
+
+
+class Facts(NamedTuple):
+    """What the first pass found."""
+
+    n_rows: int
+    n_features: int
+    dtype: np.dtype[Any]  # of X, as kernels read it
+    sparse: bool
+    feature_names: tuple[str, ...] | None
+    classes: Array  # (K,), sorted, or as they were listed
+    counts: Array | None  # (K,), rows of each class; None for soft targets
+    class_weights: Array | None  # (K,), the sum of their weights
+    target_shape: tuple[int, ...]  # of a row: () for labels, (K,) for soft targets
+    target_dtype: np.dtype[Any]
+    weighted: bool  # whether the source has weights
+    total_weight: float
+    largest_weight: float
+
+
+class Access(Protocol):
+    """How rows are got at."""
+
+    random: bool  # whether runs may be read in any order
+
+    def fill(self, runs: Sequence[Run], X: Array | None, targets: Array, weight: Array) -> None:
+        """The rows of `runs`, one run after another, into arrays of as many rows.
+
+        Without X, it is not asked for. Unless `random`, rows are asked for in order.
+        """
+        ...
+
+    def restart(self) -> None:
+        """The next row asked for is one of a new pass; called in the thread that reads."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class StreamedRows:
+    """Rows of a source that were read once; a context manager that gives all back.
+
+    Not for several threads at once, nor for two passes at a time.
+    """
+
+    def __init__(
+        self, facts: Facts, access: Access, budget: int, resident: Window | None = None
+    ) -> None:
+        self.facts, self._access, self.memory, self._resident = facts, access, budget, resident
+
+    def __enter__(self) -> StreamedRows:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files, and with them the cache."""
+        self._access.close()
+        self._resident = None
+
+    def resident(self) -> Window | None:
+        """(X, targets, weight) of all rows where they take at most half of the budget, else None.
+
+        They stay in memory, and are the same arrays each time.
+        """
+        return self._resident
+
+    @property
+    def random(self) -> bool:
+        """Whether `pieces` can be read: rows are in memory, in the cache or in an .npy file."""
+        return self._access.random
+
+    @property
+    def row_bytes(self) -> int:
+        """What a row takes in a window: features, target and weight."""
+        facts = self.facts
+        targets = int(np.prod(facts.target_shape)) * facts.target_dtype.itemsize
+        return facts.n_features * facts.dtype.itemsize + targets + 8 * facts.weighted
+
+    def window_rows(self, step: int) -> int:
+        """The most rows that a window may have: a multiple of `step`.
+
+        Raises
+        ------
+        ValueError
+            If not even `step` rows fit.
+        """
+        return memory.window_rows(self.memory, self.row_bytes, step)
+
+    def windows(self, bounds: Iterable[Run]) -> Iterator[tuple[int, Any, Array, Array]]:
+        """(first, X, targets, weight) of each pair (first, stop) of row numbers, which ascend.
+
+        X (n, D) is in C order. What is given is valid until the next window is asked for. Rows are
+        read ahead by a thread that has ended when this generator has; close it
+        (`contextlib.closing`) where it is left early.
+
+        Raises
+        ------
+        SourceError, SourceChangedError
+            If the source cannot be read any more, or other rows are found in it.
+        """
+        bounds = list(bounds)
+        for (first, _), window in zip(bounds, self._read([b] for b in bounds), strict=True):
+            yield first, *window
+
+    def pieces(self, groups: Iterable[Sequence[Run]]) -> Iterator[Window]:
+        """(X, targets, weight) of each group of runs of rows, one run after another; `random` only.
+
+        Otherwise as `windows`; runs may be in any order.
+        """
+        assert self.random
+        yield from self._read(groups)
+
+    def take(self, numbers: Any) -> Window:
+        """(X, targets, weight) of the rows of these numbers, in their order, in new arrays."""
+        numbers = np.asarray(numbers, np.int64)
+        if self._resident is not None:
+            X, targets, weight = self._resident
+            return X[numbers], targets[numbers], weight[numbers]
+        wanted, places = np.unique(numbers, return_inverse=True)
+        breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
+        runs = [(int(part[0]), int(part[-1]) + 1) for part in np.split(wanted, breaks) if part.size]
+        fetched = self._new_buffers(len(wanted))
+        try:
+            self._fill(runs, fetched)
+        finally:
+            self._access.restart()
+        if np.array_equal(places, np.arange(len(wanted))):
+            return fetched
+        X, targets, weight = fetched
+        return X[places], targets[places], weight[places]
+
+    def labels(self, rows: int = 2**16) -> Iterator[tuple[int, Array, Array]]:
+        """(first, targets, weight) of all rows, so many at a time, without reading X if it can be.
+
+        They are new arrays each time.
+        """
+        n_rows = self.facts.n_rows
+        try:
+            for first in range(0, n_rows, rows):
+                run = first, min(first + rows, n_rows)
+                _, targets, weight = self._new_buffers(run[1] - first, features=False)
+                self._fill([run], (None, targets, weight))
+                yield first, targets, weight
+        finally:
+            self._access.restart()
+
+    def _read(self, groups: Iterable[Sequence[Run]]) -> Iterator[Window]:
+        groups = list(groups)
+        if self._resident is not None:
+            yield from (self._of_resident(group) for group in groups)
+            return
+        sizes = [sum(stop - first for first, stop in group) for group in groups]
+        buffers: list[Window] = []
+
+        def read(i: int) -> Window:
+            if len(buffers) < memory.BUFFERS:
+                buffers.append(self._new_buffers(max(sizes)))
+            X, targets, weight = buffers[i % memory.BUFFERS]
+            window = X[: sizes[i]], targets[: sizes[i]], weight[: sizes[i]]
+            self._fill(groups[i], window)
+            return window
+
+        ahead = memory.BUFFERS - 1
+        yield from read_ahead(read, range(len(groups)), ahead, self._access.restart)
+
+    def _of_resident(self, group: Sequence[Run]) -> Window:
+        assert self._resident is not None
+        if len(group) == 1:
+            rows: Any = slice(*group[0])
+        else:
+            rows = np.concatenate([np.arange(*run) for run in group])
+        X, targets, weight = self._resident
+        return X[rows], targets[rows], weight[rows]
+
+    def _fill(self, runs: Sequence[Run], window: Any) -> None:
+        try:
+            self._access.fill(runs, *window)
+        except SourceError:
+            raise
+        except Exception as error:
+            raise SourceError(f"the source could not be read: {error}") from error
+
+    def _new_buffers(self, n_rows: int, features: bool = True) -> Window:
+        facts = self.facts
+        if facts.sparse:
+            raise ValueError("sparse rows are read whole")
+        X = np.empty((n_rows, facts.n_features), facts.dtype) if features else None
+        targets = np.empty((n_rows, *facts.target_shape), facts.target_dtype)
+        weight = np.empty(n_rows) if facts.weighted else check.sample_weight(None, n_rows)
+        return X, targets, weight
