@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,11 +26,12 @@ class RandomAccess:
         targets: Rows,
         weight: Rows | None,
         order: Array | None,
+        begin: Callable[[], None],
         close: Callable[[], None],
     ) -> None:
         self._X, self._targets, self._weight = X, targets, weight
         self._order = order  # of the numbers that labels were given as they appeared
-        self.close = close
+        self.begin, self.close = begin, close
 
     def fill(self, runs: Sequence[Run], X: Array | None, targets: Array, weight: Array) -> None:
         start = 0
@@ -51,7 +52,7 @@ class RandomAccess:
         self._targets.read(first, numbers)
         out[:] = numbers if self._order is None else self._order[numbers]
 
-    def restart(self) -> None:
+    def end(self) -> None:
         """Nothing is under way."""
 
 
@@ -63,9 +64,9 @@ class InOrder:
 
     random = False
 
-    def __init__(self, parts: Callable[[], Iterator[Part]], n_rows: int) -> None:
+    def __init__(self, parts: Callable[[], Generator[Part, None, None]], n_rows: int) -> None:
         self._parts, self._n_rows = parts, n_rows
-        self._running: Iterator[Part] | None = None
+        self._running: Generator[Part, None, None] | None = None
         self._part: Part | None = None
         self._first = 0  # the number of the first row of the part at hand
 
@@ -109,10 +110,13 @@ class InOrder:
                     f"the source has {n_rows} rows, {self._n_rows} were in the first pass"
                 )
 
-    def restart(self) -> None:
+    def begin(self) -> None:
+        self.end()
+
+    def end(self) -> None:
         running, self._running, self._part = self._running, None, None
-        if running is not None and hasattr(running, "close"):
+        if running is not None:
             running.close()
 
     def close(self) -> None:
-        self.restart()
+        self.end()

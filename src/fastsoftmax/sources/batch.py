@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -43,7 +43,7 @@ class Reading(Protocol):
         """Known once a batch was read."""
         ...
 
-    def batches(self, memory: int, *, labels: bool) -> Iterator[Batch]:
+    def batches(self, memory: int, *, labels: bool) -> Generator[Batch, None, None]:
         """All rows in order, in batches that take a small part of `memory` bytes.
 
         With `labels` also their labels and weights. Where `on_disk` gives rows, and with labels, X
@@ -53,6 +53,10 @@ class Reading(Protocol):
 
     def on_disk(self) -> Rows | None:
         """X where it lies in a file row by row, that no cache need repeat."""
+        ...
+
+    def check(self) -> None:
+        """Raise SourceChangedError if files are seen to have changed."""
         ...
 
     def close(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,13 @@ from fastsoftmax.sources.weights import WeightSum
 Array = npt.NDArray[Any]
 
 
-def scan(source: Source, *, dtype: Any = None, classes: Any = None) -> StreamedRows:
+def scan(
+    source: Source,
+    *,
+    dtype: Any = None,
+    classes: Any = None,
+    progress: Callable[[int], Any] | None = None,
+) -> StreamedRows:
     """Read every row once.
 
     Rows, numbers of labels and weights are kept in memory while they take at most half of the
@@ -38,6 +45,8 @@ def scan(source: Source, *, dtype: Any = None, classes: Any = None) -> StreamedR
         What to compute in; as X itself says by default.
     classes : array_like, optional
         In place of those of the source.
+    progress : callable, optional
+        Told of the rows read so far.
 
     Returns
     -------
@@ -52,7 +61,7 @@ def scan(source: Source, *, dtype: Any = None, classes: Any = None) -> StreamedR
     reading = source.reader.open()
     pass_ = _FirstPass(source, reading, dtype, source.classes if classes is None else classes)
     try:
-        return pass_.run()
+        return pass_.run(progress)
     except BaseException:
         pass_.close()
         raise
@@ -76,9 +85,12 @@ class _FirstPass:
         self._cache.close()
         self._reading.close()
 
-    def run(self) -> StreamedRows:
-        for batch in self._reading.batches(self._source.memory, labels=True):
-            self._add(batch, *self._part(batch))
+    def run(self, progress: Callable[[int], Any] | None) -> StreamedRows:
+        with closing(self._batches()) as batches:
+            for batch in batches:
+                self._add(batch, *self._part(batch))
+                if progress is not None:
+                    progress(self._n_rows)
         if self._n_rows == 0:
             raise ValueError(f"{self._source!r} has no rows")
         self._vocabulary.sort()
@@ -96,7 +108,8 @@ class _FirstPass:
         order = self._vocabulary.order
         weight = weights[0] if weights else None
         resident = self._resident(X, targets, weight, order)
-        access = RandomAccess(X, targets, weight, order, self.close)
+        begin = self._reading.check
+        access = RandomAccess(X, targets, weight, order, begin, self.close)
         return StreamedRows(facts, access, self._source.memory, resident)
 
     def _part(self, batch: Batch) -> Part:
@@ -145,7 +158,7 @@ class _FirstPass:
             self._count(targets, weight)
         kept = [targets] if weight is None else [targets, weight]
         if isinstance(X, CSR):
-            self._sparse.append(X)
+            self._sparse.append(gathered([X]))  # a copy: what the user has may be filled anew
             total = sum(part.data.nbytes + part.indices.nbytes for part in self._sparse)
             if total > memory.kept(self._source.memory):
                 raise ValueError(
@@ -222,9 +235,13 @@ class _FirstPass:
         weights = check.sample_weight(None, len(numbers)) if weight is None else _whole(weight)
         return rows, numbers, weights
 
-    def _later_parts(self) -> Iterator[Part]:
-        for batch in self._reading.batches(self._source.memory, labels=True):
-            yield self._part(batch)
+    def _batches(self) -> Generator[Batch, None, None]:
+        return self._reading.batches(self._source.memory, labels=True)
+
+    def _later_parts(self) -> Generator[Part, None, None]:
+        with closing(self._batches()) as batches:
+            for batch in batches:
+                yield self._part(batch)
 
 
 def _whole(rows: Rows) -> Array:

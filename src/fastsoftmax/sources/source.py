@@ -81,7 +81,10 @@ def blocks(source: Source, dtype: Any = None, *, labels: bool = False) -> Iterat
     One pass, in the caller's thread, with nothing kept.
     """
     seen, first = RowsSeen(dtype), 0
-    with closing(source.reader.open()) as reading:
-        for batch in reading.batches(source.memory, labels=labels):
+    with (
+        closing(source.reader.open()) as reading,
+        closing(reading.batches(source.memory, labels=labels)) as batches,
+    ):
+        for batch in batches:
             yield first, batch._replace(X=seen.converted(batch))
             first += len(batch.X)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -48,8 +49,12 @@ class Access(Protocol):
         """
         ...
 
-    def restart(self) -> None:
-        """The next row asked for is one of a new pass; called in the thread that reads."""
+    def begin(self) -> None:
+        """Begin a pass; called in the thread that reads."""
+        ...
+
+    def end(self) -> None:
+        """End it; likewise."""
         ...
 
     def close(self) -> None: ...
@@ -106,7 +111,9 @@ class StreamedRows:
         """
         return memory.window_rows(self.memory, self.row_bytes, step)
 
-    def windows(self, bounds: Iterable[Run]) -> Iterator[tuple[int, Any, Array, Array]]:
+    def windows(
+        self, bounds: Iterable[Run]
+    ) -> Generator[tuple[int, Any, Array, Array], None, None]:
         """(first, X, targets, weight) of each pair (first, stop) of row numbers, which ascend.
 
         X (n, D) is in C order. What is given is valid until the next window is asked for. Rows are
@@ -119,10 +126,11 @@ class StreamedRows:
             If the source cannot be read any more, or other rows are found in it.
         """
         bounds = list(bounds)
-        for (first, _), window in zip(bounds, self._read([b] for b in bounds), strict=True):
-            yield first, *window
+        with closing(self._read([b] for b in bounds)) as windows:
+            for (first, _), window in zip(bounds, windows, strict=True):
+                yield first, *window
 
-    def pieces(self, groups: Iterable[Sequence[Run]]) -> Iterator[Window]:
+    def pieces(self, groups: Iterable[Sequence[Run]]) -> Generator[Window, None, None]:
         """(X, targets, weight) of each group of runs of rows, one run after another; `random` only.
 
         Otherwise as `windows`; runs may be in any order.
@@ -140,10 +148,11 @@ class StreamedRows:
         breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
         runs = [(int(part[0]), int(part[-1]) + 1) for part in np.split(wanted, breaks) if part.size]
         fetched = self._new_buffers(len(wanted))
+        self._access.begin()
         try:
             self._fill(runs, fetched)
         finally:
-            self._access.restart()
+            self._access.end()
         if np.array_equal(places, np.arange(len(wanted))):
             return fetched
         X, targets, weight = fetched
@@ -155,6 +164,7 @@ class StreamedRows:
         They are new arrays each time.
         """
         n_rows = self.facts.n_rows
+        self._access.begin()
         try:
             for first in range(0, n_rows, rows):
                 run = first, min(first + rows, n_rows)
@@ -162,9 +172,9 @@ class StreamedRows:
                 self._fill([run], (None, targets, weight))
                 yield first, targets, weight
         finally:
-            self._access.restart()
+            self._access.end()
 
-    def _read(self, groups: Iterable[Sequence[Run]]) -> Iterator[Window]:
+    def _read(self, groups: Iterable[Sequence[Run]]) -> Generator[Window, None, None]:
         groups = list(groups)
         if self._resident is not None:
             yield from (self._of_resident(group) for group in groups)
@@ -175,13 +185,15 @@ class StreamedRows:
         def read(i: int) -> Window:
             if len(buffers) < memory.BUFFERS:
                 buffers.append(self._new_buffers(max(sizes)))
+            if i == 0:
+                self._access.begin()
             X, targets, weight = buffers[i % memory.BUFFERS]
             window = X[: sizes[i]], targets[: sizes[i]], weight[: sizes[i]]
             self._fill(groups[i], window)
             return window
 
         ahead = memory.BUFFERS - 1
-        yield from read_ahead(read, range(len(groups)), ahead, self._access.restart)
+        yield from read_ahead(read, range(len(groups)), ahead, self._access.end)
 
     def _of_resident(self, group: Sequence[Run]) -> Window:
         assert self._resident is not None

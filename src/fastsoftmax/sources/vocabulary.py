@@ -34,9 +34,8 @@ class Vocabulary:
 
     def numbers(self, batch: Batch) -> Array:
         """(n,) int32: which class each label of a batch names."""
-        y = batch.y
-        values, inverse = (y.values, y.numbers) if isinstance(y, Coded) else self._unique(batch)
-        self._check_type(values, batch, inverse)
+        values, inverse = self._values(batch)
+        self._check_type(values, batch)
         known = np.empty(len(values), np.int32)
         for i, value in enumerate(values.tolist()):
             number = self._numbers.get(value, -1)
@@ -47,27 +46,27 @@ class Vocabulary:
             known[i] = number
         return known[inverse]
 
-    def _unique(self, batch: Batch) -> tuple[Array, Array]:
+    def _values(self, batch: Batch) -> tuple[Array, Array]:
+        """(the labels that a batch has, which of these each row has)."""
+        y = batch.y
         try:
-            labels = class_array(batch.y, "y")
+            if isinstance(y, Coded):
+                used = np.bincount(y.numbers, minlength=len(y.values)) > 0
+                labels = class_array(y.values[used], "labels")
+                inverse = (np.cumsum(used) - 1)[y.numbers]
+            else:
+                labels, inverse = np.unique(class_array(y, "labels"), return_inverse=True)
             if not self._listed:
                 raise_if_continuous(labels)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{batch.place}: {error}") from None
-        values, inverse = np.unique(labels, return_inverse=True)
-        return values, inverse
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{batch.place}: {error}") from None
+        return labels, inverse
 
-    def _check_type(self, values: Array, batch: Batch, inverse: Array) -> None:
+    def _check_type(self, values: Array, batch: Batch) -> None:
         if self._listed:
             raise_unless_alike(values, self.classes, f"labels in {batch.place}", "classes")
-            return
-        if isinstance(batch.y, Coded):
-            used = np.unique(inverse)
-            try:
-                raise_if_continuous(values[used])
-            except ValueError as error:
-                raise ValueError(f"{batch.place}: {error}") from None
-        if self._dtype is None:
+        elif self._dtype is None:
             self._dtype = values.dtype
         elif _family(self._dtype) != _family(values.dtype):
             text = f"the labels in {batch.place} are {values.dtype}, those before {self._dtype}"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from fastsoftmax.sources import memory as budget
 from fastsoftmax.sources.batch import Batch
 from fastsoftmax.sources.errors import SourceError
+from fastsoftmax.sources.readers.again import Again
 from fastsoftmax.sources.readers.tables import Columns, import_pyarrow
+
+_PLACE = "the data"
 
 
 class ArrowReader:
@@ -17,71 +20,74 @@ class ArrowReader:
     def __init__(self, data: Any, columns: tuple[Any, Any, Any]) -> None:
         pyarrow = import_pyarrow()
         if isinstance(data, pyarrow.RecordBatchReader):
-            raise TypeError(
-                "a RecordBatchReader can be read once; give a call that makes one, as `lambda: ...`"
-            )
+            raise TypeError("a RecordBatchReader can be read once: give a function that makes one")
         self._data, self._columns = data, columns
+        self._start = Again(data) if callable(data) else None
 
     def open(self) -> ArrowReading:
-        return ArrowReading(self._data, Columns(*self._columns))
+        return ArrowReading(self, Columns(*self._columns))
 
     def describe(self) -> str:
-        return f"arrow {type(self._data).__name__}"
+        return f"arrow {getattr(self._data, '__qualname__', type(self._data).__name__)}"
+
+    def data(self) -> Any:
+        """What a pass reads."""
+        return self._data if self._start is None else self._start()
 
 
 class ArrowReading:
     """One reading of it."""
 
-    def __init__(self, data: Any, columns: Columns) -> None:
-        self._data, self._columns = data, columns
+    def __init__(self, reader: ArrowReader, columns: Columns) -> None:
+        self._reader, self._columns = reader, columns
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
         return self._columns.feature_names
 
-    def batches(self, memory: int, *, labels: bool) -> Iterator[Batch]:
+    def batches(self, memory: int, *, labels: bool) -> Generator[Batch, None, None]:
         pyarrow = import_pyarrow()
-        place, first = "the source", 0
+        schema, first = None, 0
         try:
-            schema, records = self._records(memory, labels)
-            for record in records:
-                if first == 0 or record.schema is not schema:
+            for record in self._records(memory, labels):
+                if not len(record):
+                    continue
+                if schema is None or not record.schema.equals(schema):
                     schema = record.schema
-                    self._columns.learn(schema, place, labels)
-                names = self._columns.read(labels)
-                step = budget.batch_rows(memory, max(record.nbytes // max(len(record), 1), 1))
+                    self._columns.learn(schema, _PLACE, labels)
+                record = record.select(self._columns.read(labels))
+                step = budget.batch_rows(memory, record.nbytes // len(record))
                 for start in range(0, len(record), step):
-                    part = record.slice(start, step).select(names)
-                    yield self._columns.batch(part, place, first, labels)
+                    part = record.slice(start, step)
+                    yield self._columns.batch(part, _PLACE, first, labels)
                     first += len(part)
-        except pyarrow.ArrowException as error:
-            raise SourceError(f"the source cannot be read: {error}") from error
+        except (pyarrow.ArrowException, OSError) as error:
+            raise SourceError(f"{_PLACE} cannot be read: {error}") from error
 
-    def _records(self, memory: int, labels: bool) -> tuple[Any, Iterator[Any]]:
-        """(the schema, record batches)."""
+    def _records(self, memory: int, labels: bool) -> Iterator[Any]:
+        """Record batches."""
         pyarrow = import_pyarrow()
-        data = self._data() if callable(self._data) else self._data
-        if hasattr(data, "scanner"):  # a dataset, whose own to_batches reads far ahead
-            self._columns.learn(data.schema, "the dataset", labels)
-            scanner = data.scanner(
-                columns=self._columns.read(labels),
-                batch_size=budget.batch_rows(memory, 8 * len(self._columns.features)),
-                batch_readahead=1,
-                fragment_readahead=1,
-            )
-            return data.schema, scanner.to_batches()
+        data = self._reader.data()
+        if hasattr(data, "scanner"):  # a dataset: by itself, it would read far ahead
+            self._columns.learn(data.schema, _PLACE, labels)
+            names = self._columns.read(labels)
+            rows = budget.batch_rows(memory, 8 * len(names))
+            how = {"batch_readahead": 1, "fragment_readahead": 1}
+            return iter(data.scanner(columns=names, batch_size=rows, **how).to_batches())
         if hasattr(data, "__arrow_c_stream__"):
-            reader = pyarrow.RecordBatchReader.from_stream(data)
-            return reader.schema, iter(reader)
+            return iter(pyarrow.RecordBatchReader.from_stream(data))
         if not hasattr(data, "__iter__"):
             raise TypeError(
-                "arrow takes a Table, a Dataset, what has __arrow_c_stream__, or a call that "
+                "arrow takes a Table, a Dataset, what has __arrow_c_stream__, or a function that "
                 f"gives one of these or record batches, got {type(data).__name__}"
             )
-        return None, iter(data)
+        return iter(data)
 
     def on_disk(self) -> None:
         return None
+
+    def check(self) -> None:
+        """Only a pass tells."""
 
     def close(self) -> None:
         """Nothing is open between passes."""

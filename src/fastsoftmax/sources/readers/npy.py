@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -66,8 +66,7 @@ class NpyReading:
     def on_disk(self) -> Rows:
         return self._X
 
-    def batches(self, memory: int, *, labels: bool) -> Iterator[Batch]:
-        self._unchanged.check()
+    def batches(self, memory: int, *, labels: bool) -> Generator[Batch, None, None]:
         n_rows, n_features = self._X.shape
         rows = budget.batch_rows(memory, n_features * self._X.dtype.itemsize)
         parts = [self._y, self._weight] if labels else [None, None]
@@ -80,6 +79,9 @@ class NpyReading:
                 X = _read(self._X, first, count)
             y, weight = (None if part is None else _read(part, first, count) for part in parts)
             yield Batch(X, y, weight, self._path, first)
+
+    def check(self) -> None:
+        self._unchanged.check()
 
     def close(self) -> None:
         for file in self._files:
@@ -99,6 +101,7 @@ def header(path: str) -> tuple[np.dtype[Any], tuple[int, ...], int, bool]:
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path} cannot be read as .npy: {error}") from None
     if not isinstance(array, np.memmap):
+        array.close()
         raise ValueError(f"{path} cannot be read as .npy: it is no single array")
     fortran = array.flags.f_contiguous and not array.flags.c_contiguous
     return array.dtype, array.shape, array.offset, fortran

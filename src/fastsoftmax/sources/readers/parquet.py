@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from fastsoftmax.sources import memory as budget
@@ -40,12 +40,12 @@ class ParquetReading:
     def feature_names(self) -> tuple[str, ...] | None:
         return self._columns.feature_names
 
-    def batches(self, memory: int, *, labels: bool) -> Iterator[Batch]:
-        self._unchanged.check()
+    def batches(self, memory: int, *, labels: bool) -> Generator[Batch, None, None]:
+        self.check()
         for path in self._paths:
             yield from self._file(path, memory, labels)
 
-    def _file(self, path: str, memory: int, labels: bool) -> Iterator[Batch]:
+    def _file(self, path: str, memory: int, labels: bool) -> Generator[Batch, None, None]:
         pyarrow = import_pyarrow()
         import pyarrow.parquet as pq
 
@@ -53,26 +53,42 @@ class ParquetReading:
         try:
             with pq.ParquetFile(path, buffer_size=2**16, pre_buffer=False) as file:
                 self._columns.learn(file.schema_arrow, path, labels)
-                rows = budget.batch_rows(memory, row_bytes(file))
                 names = self._columns.read(labels)
+                rows = budget.batch_rows(memory, row_bytes(file.metadata, names))
                 for record in file.iter_batches(rows, columns=names):
+                    if not len(record):
+                        continue
                     yield self._columns.batch(record, path, first, labels)
                     first += len(record)
-        except pyarrow.ArrowException as error:
+        except (pyarrow.ArrowException, OSError) as error:
             raise SourceError(f"{path} cannot be read as Parquet: {error}") from error
 
     def on_disk(self) -> None:
         return None
 
+    def check(self) -> None:
+        self._unchanged.check()
+
     def close(self) -> None:
         """Nothing is open between passes."""
 
 
-def row_bytes(file: Any) -> int:
-    """Bytes of a row, by what the file's columns take without compression."""
-    meta = file.metadata
-    total = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
-    return int(max(total // max(meta.num_rows, 1), 4 * meta.num_columns))
+# Bytes of a value once decoded; text is taken for short.
+_VALUE_BYTES = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8}
+
+
+def row_bytes(meta: Any, names: Sequence[str]) -> int:
+    """Bytes of a row of some columns once decoded, by the first row group."""
+    if not meta.num_row_groups:
+        return 1
+    chosen, group = set(names), meta.row_group(0)
+    columns = (group.column(i) for i in range(group.num_columns))
+    total = sum(
+        column.num_values * _VALUE_BYTES.get(column.physical_type, 16)
+        for column in columns
+        if column.path_in_schema.split(".")[0] in chosen
+    )
+    return int(max(total // max(group.num_rows, 1), 1))
 
 
 def matching(patterns: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ class Columns:
 
     def __init__(self, label: str | None, features: Sequence[str] | None, weight: str | None):
         self._label, self._asked, self._weight = label, features, weight
-        self.features: list[str] = []
+        self.features: Sequence[str] = []
         self._types: dict[str, Any] = {}
         self._dtype: np.dtype[Any]
         self._widths: dict[str, int] = {}  # of columns of lists
@@ -46,7 +47,7 @@ class Columns:
     @property
     def feature_names(self) -> tuple[str, ...] | None:
         """Those of columns of numbers; lists have none for their entries."""
-        lists = any(_is_list(self._types[name]) for name in self.features)
+        lists = any(_is_list(_plain_type(self._types[name])) for name in self.features)
         return None if lists else tuple(self.features)
 
     def read(self, labels: bool) -> list[str]:
@@ -56,26 +57,22 @@ class Columns:
 
     def learn(self, schema: Any, place: str, labels: bool) -> None:
         """Check the schema of a part of the source; the first says what the others must have."""
-        names = list(schema.names)
-        twice = {name for name in names if names.count(name) > 1}
+        count = Counter(schema.names)
         first = not self._types
         if first:
-            others = {self._label, self._weight}
-            asked = [name for name in names if name not in others]
-            self.features = asked if self._asked is None else list(self._asked)
-        for name in self.read(labels):
-            if name not in names:
-                raise ValueError(f"{place} has no column {name!r}; it has {_listed(names)}")
-            if name in twice:
-                raise ValueError(f"{place} has several columns {name!r}")
+            self.features = self._features_of(schema) if self._asked is None else self._asked
+        elif self._asked is None:
+            unknown = [name for name in self._features_of(schema) if name not in self._types]
+            if unknown:
+                raise ValueError(
+                    f"{place} has a column {unknown[0]!r}, which the first part has not"
+                )
         if not self.features:
             raise ValueError(f"{place} has no columns of features")
-        if not first and self._asked is None:
-            known = {*self.features, self._label, self._weight}
-            for name in names:
-                if name not in known:
-                    raise ValueError(f"{place} has a column {name!r} that the first part has not")
         for name in self.read(labels):
+            if count[name] != 1:
+                has = "several columns" if count[name] else "no column"
+                raise ValueError(f"{place} has {has} {name!r}; it has {_listed(schema.names)}")
             found = schema.field(name).type
             expected = self._types.setdefault(name, found)
             if found != expected and not (name == self._label and _alike(found, expected)):
@@ -83,13 +80,19 @@ class Columns:
                     f"column {name!r} of {place} is {found}, and {expected} in the first part"
                 )
         if first:
-            dtypes = [self._number_type(name, place) for name in self.features]
-            self._dtype = np.result_type(*dtypes)
+            self._dtype = np.result_type(*(self._number_type(d, place) for d in self.features))
             if labels and self._weight is not None:
                 self._number_type(self._weight, place)
 
+    def _features_of(self, schema: Any) -> list[str]:
+        """All columns but labels, weights and those that pandas takes for its index."""
+        index = (schema.pandas_metadata or {}).get("index_columns", [])
+        others = {self._label, self._weight, *(name for name in index if isinstance(name, str))}
+        return [name for name in schema.names if name not in others]
+
     def _number_type(self, name: str, place: str) -> Any:
         type_ = self._types[name]
+        type_ = _plain_type(type_)
         value = type_.value_type if _is_list(type_) and name != self._weight else type_
         dtype = _NUMBERS.get(str(value))
         if dtype is None:
@@ -101,23 +104,21 @@ class Columns:
 
     def batch(self, record: Any, place: str, first: int, labels: bool) -> Batch:
         """Rows of a record batch, which begins at row `first` of a file or the like."""
-        for name in self.read(labels):
-            column = record.column(name)
+        columns = {name: _storage(record.column(name)) for name in self.read(labels)}
+        for name, column in columns.items():
             if column.null_count:
                 self._raise_null(column, name, place, first)
-        X = self._X(record, place, first)
-        y = self._labels(record.column(self._label)) if labels and self._label else None
-        weight = None
-        if labels and self._weight is not None:
-            weight = _numbers(record.column(self._weight))
+        X = self._X([self._cells(columns[name], name, place, first) for name in self.features])
+        y = self._labels(columns[self._label]) if labels and self._label is not None else None
+        weighted = labels and self._weight is not None
+        weight = _numbers(columns[self._weight]) if weighted and self._weight is not None else None
         return Batch(X, y, weight, place, first)
 
-    def _X(self, record: Any, place: str, first: int) -> Array:
-        columns = [self._cells(record.column(name), name, place, first) for name in self.features]
+    def _X(self, columns: list[Array]) -> Array:
         if len(columns) == 1 and columns[0].ndim == 2:
             return np.ascontiguousarray(columns[0], self._dtype)
         starts = np.cumsum([0] + [1 if column.ndim == 1 else column.shape[1] for column in columns])
-        X = np.empty((len(record), int(starts[-1])), self._dtype)
+        X = np.empty((len(columns[0]), int(starts[-1])), self._dtype)
         step = max(_BLOCK_BYTES // max(X.shape[1] * X.itemsize, 1), 64)
         for start in range(0, len(X), step):
             rows = slice(start, start + step)
@@ -130,15 +131,13 @@ class Columns:
 
     def _cells(self, column: Any, name: str, place: str, first: int) -> Array:
         """(n,) of a column of numbers, (n, width) of one of lists."""
-        type_ = column.type
-        if not _is_list(type_):
+        if not _is_list(column.type):
             return _numbers(column)
-        fixed = hasattr(type_, "list_size")
-        width = type_.list_size if fixed else self._widths.get(name, -1)
-        if not fixed:
+        if hasattr(column.type, "list_size"):
+            width = int(column.type.list_size)
+        else:
             lengths = column.value_lengths().to_numpy(zero_copy_only=False)
-            if width < 0 and len(lengths):
-                width = self._widths[name] = int(lengths[0])
+            width = self._widths.setdefault(name, int(lengths[0]))
             odd = np.flatnonzero(lengths != width)
             if odd.size:
                 i = int(odd[0])
@@ -148,8 +147,8 @@ class Columns:
                 )
         values = column.flatten()
         if values.null_count:
-            self._raise_null(values, name, place, first, max(width, 1))
-        return _numbers(values).reshape(len(column), max(width, 0))
+            self._raise_null(values, name, place, first, width)
+        return _numbers(values).reshape(len(column), width)
 
     def _raise_null(self, column: Any, name: str, place: str, first: int, width: int = 1) -> None:
         i = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0]) // width
@@ -175,6 +174,16 @@ class Columns:
                 "numbers or booleans"
             )
         return Coded(column.indices.to_numpy(zero_copy_only=False), found)
+
+
+def _plain_type(type_: Any) -> Any:
+    """Of an extension type, as a tensor's, what it lies in."""
+    return getattr(type_, "storage_type", type_)
+
+
+def _storage(column: Any) -> Any:
+    """Likewise, of a column."""
+    return getattr(column, "storage", column)
 
 
 def _numbers(column: Any) -> Array:
