@@ -17,7 +17,7 @@ EXTRAS = ("matplotlib", "polars", "pyarrow", "rich", "scipy", "sklearn", "typer"
 # From the bottom up; a module may import from its own layer and from lower ones.
 LAYERS = [
     {"kernels", "_version", "files", "frames", "layers", "limits", "once"},
-    {"csr", "validation", "labels", "views", "threads"},
+    {"csr", "validation", "labels", "views", "threads", "weights"},
     {"sources"},
     {"functional"},
     {"model"},

@@ -14,6 +14,7 @@ import fastsoftmax as fs
 from fastsoftmax.training import DivergenceError
 from fastsoftmax.training.columns import no_scaling
 from fastsoftmax.training.curvature import curvature, sparse_curvature
+from fastsoftmax.training.samples import Samples
 from fastsoftmax.training.sparse_optimizer import SparseOptimizer
 from fastsoftmax.training.stream import Options, Stream
 
@@ -213,7 +214,9 @@ def test_curvature_of_a_sample_is_that_of_dense_rows(standardize):
     centre = r.random(D) if standardize else np.zeros(0)
     dense = X.toarray() - (centre if standardize else 0)
     bend, bias_step = sparse_curvature(rows, weight, centre)
-    expected, _ = curvature(dense, weight, no_scaling(), shorten=False)
+    expected, _ = curvature(
+        Samples(dense, np.zeros(len(dense)), weight, weight.sum()), no_scaling(), shorten=False
+    )
     assert bias_step == 1
     assert bend.single == pytest.approx(expected.single)
     assert bend.whole == pytest.approx(expected.whole, rel=0.02)  # both from a few iterations
@@ -237,7 +240,7 @@ def test_memory_goes_with_the_entries_and_the_model_however_many_columns():
 def test_a_copy_of_an_optimizer_has_arrays_of_its_own_and_a_snapshot_comes_back():
     X, y = problem()
     rows = fs.validation.rows_of(X)
-    samples = fs.training.data.Samples(rows, y, np.ones(N), float(N))
+    samples = Samples(rows, y, np.ones(N), float(N))
     optimizer = SparseOptimizer(
         np.zeros((D, K)),
         np.zeros(K),

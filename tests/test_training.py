@@ -12,7 +12,7 @@ from fastsoftmax import reference
 from fastsoftmax.kernels.tiles.sizes import sgd_slab_width
 from fastsoftmax.training import optimizer
 from fastsoftmax.training.optimizer import Optimizer
-from fastsoftmax.training.sgd import orders
+from fastsoftmax.training.visits import orders
 
 N = 130
 PLAIN = {"learning_rate": 0.1, "l2": 0.0, "momentum": 0.0, "standardize": False}

@@ -45,7 +45,14 @@ def column_names(value: Any) -> tuple[str, ...] | None:
 
 def raise_unless_named(value: Any, names: tuple[str, ...] | None, whose: str) -> None:
     """A frame has these columns in this order. What has no names is taken as it is."""
-    found = None if names is None else column_names(value)
+    if names is not None:
+        raise_unless_equal(column_names(value), names, whose)
+
+
+def raise_unless_equal(
+    found: tuple[str, ...] | None, names: tuple[str, ...] | None, whose: str
+) -> None:
+    """As `raise_unless_named`, of the names of columns."""
     if names is None or found is None or found == names:
         return
     known, given = set(names), set(found)

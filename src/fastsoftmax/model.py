@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from fastsoftmax import validation as check
 from fastsoftmax.files import atomic_write
 from fastsoftmax.functional.predictions import weighted_predict
 from fastsoftmax.labels import class_array, raise_unless_alike
+from fastsoftmax.sources import Source, blocks
 
 Array = npt.NDArray[Any]
+Rows = npt.ArrayLike | Source
 
 FORMAT = "fastsoftmax.SoftmaxModel"
 FORMAT_VERSION = 1
@@ -85,23 +87,23 @@ class SoftmaxModel:
         classes = "1 class" if n_classes == 1 else f"{n_classes} classes"
         return f"SoftmaxModel({features}, {classes}, {self.W.dtype})"
 
-    def decision_function(self, X: npt.ArrayLike, *, out: Array | None = None) -> Array:
+    def decision_function(self, X: Rows, *, out: Array | None = None) -> Array:
         """Logits (N, K) of samples X (N, D); see `fastsoftmax.decision_function`."""
-        return functional.decision_function(self._named(X), self.W, self.b, out=out)
+        return self._of_rows(functional.decision_function, X, out)
 
-    def predict_proba(self, X: npt.ArrayLike, *, out: Array | None = None) -> Array:
+    def predict_proba(self, X: Rows, *, out: Array | None = None) -> Array:
         """Probabilities (N, K); see `fastsoftmax.predict_proba`."""
-        return functional.predict_proba(self._named(X), self.W, self.b, out=out)
+        return self._of_rows(functional.predict_proba, X, out)
 
-    def predict_log_proba(self, X: npt.ArrayLike, *, out: Array | None = None) -> Array:
+    def predict_log_proba(self, X: Rows, *, out: Array | None = None) -> Array:
         """Log-probabilities (N, K); see `fastsoftmax.predict_log_proba`."""
-        return functional.predict_log_proba(self._named(X), self.W, self.b, out=out)
+        return self._of_rows(functional.predict_log_proba, X, out)
 
-    def predict(self, X: npt.ArrayLike) -> Array:
+    def predict(self, X: Rows) -> Array:
         """The most probable class (N,) of each sample, as one of `classes`."""
-        return self.classes[functional.predict(self._named(X), self.W, self.b)]
+        return self.classes[self._of_rows(functional.predict, X)]
 
-    def decide(self, X: npt.ArrayLike, utility: npt.ArrayLike) -> Array:
+    def decide(self, X: Rows, utility: npt.ArrayLike) -> Array:
         """The decision of greatest expected utility for each sample of X (N, D).
 
         With a `utility` (K,) the decisions are classes, and one of `classes` is returned for each
@@ -111,12 +113,18 @@ class SoftmaxModel:
         return self.classes[decisions] if np.ndim(utility) == 1 else decisions
 
     def score(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
+        self,
+        X: Rows,
+        y: npt.ArrayLike | None = None,
+        *,
+        sample_weight: npt.ArrayLike | None = None,
     ) -> float:
         """The share (by weight) of samples X (N, D) whose label y (N,) is predicted.
 
-        Samples of weight zero may hold anything.
+        Samples of weight zero may hold anything. A source has its own labels and weights.
         """
+        if isinstance(X, Source):
+            return self._score_of(X, y, sample_weight)
         labels = class_array(y, "y")
         predicted = self.classes[weighted_predict(self._named(X), self.W, self.b, sample_weight)]
         if labels.shape != predicted.shape:
@@ -126,7 +134,38 @@ class SoftmaxModel:
         weight = check.sample_weight(sample_weight, right.size)
         return float((right * weight).sum() / check.weight_of_rows(weight))
 
-    def _named(self, X: npt.ArrayLike) -> npt.ArrayLike:
+    def _score_of(self, source: Source, y: Any, sample_weight: Any) -> float:
+        if y is not None or sample_weight is not None:
+            raise TypeError("y and sample_weight must be None with a source, which has its own")
+        right = total = 0.0
+        for _, batch in blocks(source, self.W.dtype, labels=True, names=self.feature_names):
+            if batch.weight is not None and not batch.weight.any():
+                continue
+            weight = check.sample_weight(batch.weight, len(batch.X))
+            part = float(weight.sum())
+            right += part * self.score(batch.X, batch.labels(), sample_weight=weight)
+            total += part
+        if total == 0:
+            raise ValueError("the weights of the source sum to zero: nothing counts")
+        return right / total
+
+    def _of_rows(self, function: Callable[..., Array], X: Rows, out: Array | None = None) -> Array:
+        """A function of X and the weights; of a source, of one batch of rows after another."""
+        if not isinstance(X, Source):
+            how = {} if out is None else {"out": out}
+            return function(self._named(X), self.W, self.b, **how)
+        if out is not None:
+            raise TypeError("out must be None with a source, whose rows are not counted yet")
+        results = [function(self.W[:0].T[:0], self.W[:0], self.b)]  # in case there are no rows
+        for first, batch in blocks(X, self.W.dtype, names=self.feature_names):
+            try:
+                results.append(function(batch.X, self.W, self.b))
+            except ValueError:
+                check.raise_for_cell("X", batch.X, None, first)
+                raise
+        return np.concatenate(results)
+
+    def _named(self, X: Any) -> Any:
         """X itself, whose columns have the model's names, where both have names."""
         frames.raise_unless_named(X, self.feature_names, "the model's")
         return X

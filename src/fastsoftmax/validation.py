@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fastsoftmax import frames
 from fastsoftmax.csr import CSR, is_sparse, sparse_rows
 from fastsoftmax.kernels.vectors.widening import NARROW
+from fastsoftmax.weights import sum_of_weights
 
 Array = npt.NDArray[Any]
 
@@ -94,12 +95,6 @@ def compute_type(value: Any, name: str) -> np.dtype[Any]:
     if dtype not in _COMPUTE_DTYPES:
         raise ValueError(f"{name} must be float32 or float64, got {value!r}")
     return dtype
-
-
-def sum_of(values: Array) -> float:
-    """The sum of float64 values, infinite where it is beyond float64."""
-    with np.errstate(over="ignore"):
-        return float(np.add.reduce(values))
 
 
 def scalar(value: float, dtype: np.dtype[Any]) -> Any:
@@ -242,7 +237,7 @@ def total_weight(weight: Array, reduction: str) -> float:
         # summed without rounding, as a full one of the same value need not be
         total = weight.size * float(weight[0])
     else:
-        total = sum_of(weight)
+        total = sum_of_weights(weight)
     if total == 0:
         reason = "sample_weight sums to zero" if weight.size else "there are no rows"
         raise ValueError(f"reduction='mean' is undefined: {reason}")
@@ -384,10 +379,16 @@ def raise_if_non_finite(weight: Array | None = None, /, **arrays: Array | CSR) -
     Rows of X of weight zero are not looked at.
     """
     for name, array in arrays.items():
-        cell = first_non_finite(array, weight if name == "X" else None)
-        if cell is not None:
-            value = array.value_at(*cell) if isinstance(array, CSR) else array[cell]
-            raise ValueError(f"{name}{list(cell)} is {value}; {name} must be finite")
+        raise_for_cell(name, array, weight if name == "X" else None)
+
+
+def raise_for_cell(name: str, array: Array | CSR, weight: Array | None, first_row: int = 0) -> None:
+    """As `raise_if_non_finite`, of rows the first of which has this number."""
+    cell = first_non_finite(array, weight)
+    if cell is not None:
+        value = array.value_at(*cell) if isinstance(array, CSR) else array[cell]
+        place = [cell[0] + first_row, *cell[1:]]
+        raise ValueError(f"{name}{place} is {value}; {name} must be finite")
 
 
 def raise_non_finite(

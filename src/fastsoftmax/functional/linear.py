@@ -27,6 +27,7 @@ from fastsoftmax.kernels.tiles.sizes import (
     pays_to_share,
 )
 from fastsoftmax.threads import launch
+from fastsoftmax.weights import sum_of
 
 Array = npt.NDArray[Any]
 
@@ -49,7 +50,7 @@ class Problem(NamedTuple):
 
     def reduced(self, losses: Array) -> float:
         """The sum of weighted losses, reduced, with the penalty; in float64."""
-        total = check.sum_of(losses) / self.total_weight * self.unit
+        total = sum_of(losses) / self.total_weight * self.unit
         return total + _penalty(self.W, self.l2)
 
     def overflow_or_name_cell(self) -> None:

@@ -15,6 +15,7 @@ from fastsoftmax import views
 from fastsoftmax.kernels.passes import rowwise
 from fastsoftmax.kernels.tiles.sizes import pays_to_share
 from fastsoftmax.threads import launch
+from fastsoftmax.weights import sum_of
 
 Array = npt.NDArray[Any]
 Axis = int | Sequence[int]
@@ -196,7 +197,7 @@ def _checked_loss_arguments(
 def _reduced(losses: Array, total: float, reduction: str, dtype: np.dtype[Any]) -> Any:
     """What is returned for the weighted loss of each row; infinite where that is beyond `dtype`."""
     if reduction != "none":
-        return check.scalar(check.sum_of(losses) / total, dtype)
+        return check.scalar(sum_of(losses) / total, dtype)
     with np.errstate(over="ignore"):
         return losses.astype(dtype)
 

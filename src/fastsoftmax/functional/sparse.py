@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastsoftmax import validation as check
 from fastsoftmax import views
 from fastsoftmax.csr import CSR
 from fastsoftmax.kernels.passes import sparse
@@ -28,6 +27,7 @@ from fastsoftmax.kernels.tiles.sizes import (
     pays_to_share,
 )
 from fastsoftmax.threads import launch
+from fastsoftmax.weights import sum_of
 
 Array = npt.NDArray[Any]
 
@@ -309,7 +309,7 @@ def curve(P: Array, weight: Array, b: Array, Z: Array) -> None:
 
 def moments(columns: Columns, weight: Array) -> tuple[Array, Array]:
     """(weighted means (D,) of the columns, sums of weight * (x - mean)**2), in float64."""
-    total = check.sum_of(weight)
+    total = sum_of(weight)
     sums = np.zeros((3, columns.n_features))
     for about in (False, True):
         for rows in columns.slabs():

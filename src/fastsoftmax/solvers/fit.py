@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fastsoftmax import frames
 from fastsoftmax import validation as check
 from fastsoftmax.csr import CSR
 from fastsoftmax.functional.sparse import Columns
@@ -21,7 +20,8 @@ from fastsoftmax.solvers.newton import NewtonCG
 from fastsoftmax.solvers.objective import FEWEST_ROWS, Objective
 from fastsoftmax.solvers.result import FitProgress, FitResult
 from fastsoftmax.solvers.solve import Limits, Solve
-from fastsoftmax.solvers.sums import TargetSums
+from fastsoftmax.solvers.sums import TargetSums, targets_of
+from fastsoftmax.sources import Source, SourceError
 from fastsoftmax.training import data
 from fastsoftmax.training.columns import (
     Moments,
@@ -32,7 +32,7 @@ from fastsoftmax.training.columns import (
     standardizes,
 )
 from fastsoftmax.training.progress import Solving, solving
-from fastsoftmax.training.result import TrainingInterrupted
+from fastsoftmax.training.result import raise_with
 from fastsoftmax.training.sgd import penalty
 
 Array = npt.NDArray[Any]
@@ -46,8 +46,8 @@ SMALL = 2**13
 
 
 def fit(
-    X: npt.ArrayLike,
-    y: npt.ArrayLike,
+    X: npt.ArrayLike | Source,
+    y: npt.ArrayLike | None = None,
     *,
     classes: npt.ArrayLike | None = None,
     sample_weight: npt.ArrayLike | None = None,
@@ -72,11 +72,13 @@ def fit(
 
     Parameters
     ----------
-    X : array_like or CSR, (N, D)
+    X : array_like, CSR or Source, (N, D)
         Samples in rows. float32, float64 and numbers of one or two bytes (bool, uint8, int8,
         uint16, int16, float16, bfloat16) are read where they lie, in any strides, never copied or
         changed; other real types are converted once. Of SciPy's sparse arrays and matrices CSR is
-        taken, and CSC converted; a copy sorted by columns is kept meanwhile.
+        taken, and CSC converted; a copy sorted by columns is kept meanwhile. A source
+        (`fastsoftmax.sources`) takes the place of `X` and `y` and brings its weights: its rows are
+        read again for each pass, within its budget of memory, and give the bits of rows in memory.
     y : array_like, (N,) or (N, K)
         Labels, strings or whole numbers (any that `classes` lists); or soft targets, rows of
         finite weights of at least 0.
@@ -133,35 +135,32 @@ def fit(
     >>> result.model.predict([[-3.0], [3.0]])
     array(['no', 'yes'], dtype='<U3')
     """
-    setup = prepare(
-        X,
-        y,
-        classes=classes,
-        sample_weight=sample_weight,
-        class_weight=class_weight,
-        label_smoothing=label_smoothing,
-        standardize=standardize,
-        fit_intercept=fit_intercept,
-        tol=tol,
-        max_passes=max_passes,
-        time_limit=time_limit,
-        init=init,
-        dtype=dtype,
-        feature_names=feature_names,
-        callback=callback,
-    )
-    factor = penalty(l2, setup.total_weight, setup.dtype)
+    classes = data.classes_of(classes, init)
     solve: Solve | None = None
     try:
-        with solving(progress, setup.limits.tol) as tell:
-            setup.limits.progress = tell
-            solve = setup.solve(factor)
-            solve.run()
+        with data.opened(X, y, classes, sample_weight, class_weight, dtype) as given:
+            setup = prepare(
+                given,
+                label_smoothing=label_smoothing,
+                standardize=standardize,
+                fit_intercept=fit_intercept,
+                tol=tol,
+                max_passes=max_passes,
+                time_limit=time_limit,
+                init=init,
+                feature_names=feature_names,
+                callback=callback,
+            )
+            factor = penalty(l2, setup.total_weight, setup.dtype)
+            with solving(progress, setup.limits.tol) as tell:
+                setup.limits.progress = tell
+                solve = setup.solve(factor)
+                solve.run()
         return solve.result()
-    except KeyboardInterrupt as interrupt:
+    except (KeyboardInterrupt, SourceError) as error:
         if solve is None or not solve.has_begun:
             raise
-        raise TrainingInterrupted(solve.result()) from interrupt
+        raise_with(error, solve.result())
 
 
 @dataclass
@@ -181,6 +180,7 @@ class Setup:
     intercept: bool
     limits: Limits
     first: tuple[Array, Array]  # W, b to start from
+    targets: TargetSums
     entries: Columns | None  # of sparse rows
     shared: Shared = field(default_factory=Shared)
 
@@ -197,6 +197,7 @@ class Setup:
             l2=l2,
             label_smoothing=self.label_smoothing,
             intercept=self.intercept,
+            targets=self.targets,
             columns=self.entries,
         )
         steps: LBFGS | NewtonCG
@@ -225,12 +226,8 @@ class Setup:
 
 
 def prepare(
-    X: Any,
-    y: Any,
+    given: data.Given,
     *,
-    classes: Any,
-    sample_weight: Any,
-    class_weight: Any,
     label_smoothing: Any,
     standardize: Any,
     fit_intercept: Any,
@@ -238,14 +235,11 @@ def prepare(
     max_passes: Any,
     time_limit: Any,
     init: Any,
-    dtype: Any,
     feature_names: Any,
     callback: Any,
 ) -> Setup:
     """The arguments of `fit`, checked."""
-    if classes is None and init is not None:
-        classes = data.model(init).classes
-    samples, names, compute_dtype = data.samples(X, y, classes, sample_weight, class_weight, dtype)
+    samples, names, compute_dtype, columns = given
     total_weight, samples = samples.total_weight, samples.in_units()
     n_features = samples.n_features
     intercept = check.flag(fit_intercept, "fit_intercept")
@@ -257,10 +251,12 @@ def prepare(
     )
     label_smoothing = check.number(label_smoothing, "label_smoothing", 0, 1)
     solved = np.ones(len(names), np.bool_)
+    targets = targets_of(samples, len(names))
     W, b = data.starting_weights(init, names, n_features)
     if intercept and not label_smoothing:
-        samples, solved = asked_for(samples, len(names))
-        W, b = (W, b) if solved.all() else (W[:, solved], b[solved])
+        samples, solved = asked_for(samples, targets)
+        if not solved.all():
+            W, b, targets = W[:, solved], b[solved], targets_of(samples, int(solved.sum()))
     standardize = standardizes(standardize, sparse=samples.is_sparse)
     entries = None
     if samples.is_sparse:
@@ -274,8 +270,8 @@ def prepare(
         total_weight,
         names,
         solved,
-        data.feature_names(feature_names, X, init, n_features),
-        frames.column_names(X),
+        data.feature_names(feature_names, columns, init, n_features),
+        columns,
         compute_dtype,
         scaling,
         spread,
@@ -283,6 +279,7 @@ def prepare(
         intercept,
         limits,
         (W, b),
+        targets,
         entries,
     )
 
@@ -296,16 +293,14 @@ def small_as_dense(X: CSR) -> Any:
     return X.dense() if small else X
 
 
-def asked_for(samples: Any, n_classes: int) -> tuple[Any, Array]:
+def asked_for(samples: Any, targets: TargetSums) -> tuple[Any, Array]:
     """(the rows with targets for some classes alone, which of all): those with a target weight.
 
     No biases are the best where another class is solved for: ever lower ones are better.
     """
-    sums = TargetSums(samples, n_classes)
-    samples.add_to(sums)
-    solved = sums.of_class > 0
+    solved = targets.of_class > 0
     if solved.all() or not solved.any():
-        return samples, np.ones(n_classes, np.bool_)
+        return samples, np.ones_like(solved)
     return samples.for_classes(solved), solved
 
 

@@ -63,6 +63,7 @@ class Objective:
         l2: float,
         label_smoothing: float,
         intercept: bool,
+        targets: TargetSums,
         columns: Columns | None,
     ) -> None:
         self.samples, self.scaling, self.moments = samples, scaling, moments
@@ -70,7 +71,7 @@ class Objective:
         self._halves = 0  # of passes: two for a value with its gradient
         self.label_smoothing = label_smoothing
         self._problems: dict[np.dtype[Any], Problem] = {}
-        self.columns = columns  # of sparse rows
+        self.targets, self.columns = targets, columns  # the latter of sparse rows
 
     @property
     def n_passes(self) -> float:
@@ -224,13 +225,6 @@ class Objective:
         rows = self.samples.X, self.weights_of_rows()
         add_products(*rows, P, self.scaling, 0, self.intercept, H)
         return H
-
-    @once
-    def targets(self) -> TargetSums:
-        """What is known of targets and weights."""
-        sums = TargetSums(self.samples, self.n_classes)
-        self.samples.add_to(sums)
-        return sums
 
     @once
     def target_shares(self) -> Array:

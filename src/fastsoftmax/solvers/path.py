@@ -14,17 +14,18 @@ from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.solvers.fit import Setup, prepare
 from fastsoftmax.solvers.result import FitProgress, FitResult, PathResult
 from fastsoftmax.solvers.solve import Solve
+from fastsoftmax.sources import Source, SourceError
 from fastsoftmax.training import data
 from fastsoftmax.training.progress import Solving, solving
-from fastsoftmax.training.result import TrainingInterrupted
+from fastsoftmax.training.result import raise_with
 from fastsoftmax.training.sgd import penalty
 
 Array = npt.NDArray[Any]
 
 
 def fit_path(
-    X: npt.ArrayLike,
-    y: npt.ArrayLike,
+    X: npt.ArrayLike | Source,
+    y: npt.ArrayLike | None = None,
     *,
     l2s: npt.ArrayLike,
     validation_data: Any = None,
@@ -78,49 +79,60 @@ def fit_path(
     >>> path.results[0].objective > path.results[1].objective
     True
     """
-    setup = prepare(
-        X,
-        y,
-        classes=classes,
-        sample_weight=sample_weight,
-        class_weight=class_weight,
-        label_smoothing=label_smoothing,
-        standardize=standardize,
-        fit_intercept=fit_intercept,
-        tol=tol,
-        max_passes=max_passes,
-        time_limit=time_limit,
-        init=init,
-        dtype=dtype,
-        feature_names=feature_names,
-        callback=callback,
-    )
-    penalties = _penalties(l2s, setup)
-    held_out = None
-    if validation_data is not None:
-        n_features = setup.samples.n_features
-        expected = setup.columns or setup.feature_names
-        held_out = data.validation(validation_data, n_features, setup.names, setup.dtype, expected)
+    classes = data.classes_of(classes, init)
+    penalties: list[float] = []
     results: list[FitResult] = []
     scores: list[tuple[float, float]] = []
+    try:
+        with data.opened(X, y, classes, sample_weight, class_weight, dtype) as given:
+            setup = prepare(
+                given,
+                label_smoothing=label_smoothing,
+                standardize=standardize,
+                fit_intercept=fit_intercept,
+                tol=tol,
+                max_passes=max_passes,
+                time_limit=time_limit,
+                init=init,
+                feature_names=feature_names,
+                callback=callback,
+            )
+            penalties += _penalties(l2s, setup)
+            held_out = None
+            if validation_data is not None:
+                expected = setup.columns or setup.feature_names
+                known = setup.samples.n_features, setup.names, setup.dtype, expected
+                held_out = data.validation(validation_data, *known)
+            with solving(progress, setup.limits.tol) as tell:
+                setup.limits.progress = tell
+                _solve_all(setup, penalties, held_out, results, scores)
+        return _gathered(penalties, results, scores)
+    except (KeyboardInterrupt, SourceError) as error:
+        if not penalties:
+            raise
+        raise_with(error, _gathered(penalties, results, scores))
+
+
+def _solve_all(
+    setup: Setup,
+    penalties: list[float],
+    held_out: data.Validation | None,
+    results: list[FitResult],
+    scores: list[tuple[float, float]],
+) -> None:
+    """One penalty after another, each from the last."""
     solve: Solve | None = None
     solved: list[tuple[float, Array]] = []  # the last two penalties, with their parameters
-    try:
-        with solving(progress, setup.limits.tol) as tell:
-            setup.limits.progress = tell
-            for l2 in penalties:
-                guess = _extrapolated(solved, l2)
-                solve = setup.solve(l2, solve, guess)
-                result = solve.run()
-                solved = [*solved[-1:], (l2, solve.parameters)]
-                if held_out is not None:
-                    scores.append(held_out.measure(result.model))
-                results.append(result)
-                if result.stopped == "callback":
-                    break
-        return _gathered(penalties, results, scores)
-    except KeyboardInterrupt as interrupt:
-        raise TrainingInterrupted(_gathered(penalties, results, scores)) from interrupt
+    for l2 in penalties:
+        guess = _extrapolated(solved, l2)
+        solve = setup.solve(l2, solve, guess)
+        result = solve.run()
+        solved = [*solved[-1:], (l2, solve.parameters)]
+        if held_out is not None:
+            scores.append(held_out.measure(result.model))
+        results.append(result)
+        if result.stopped == "callback":
+            break
 
 
 def _penalties(l2s: Any, setup: Setup) -> list[float]:

@@ -224,7 +224,7 @@ class TargetSums:
         counted = part.weight[part.weight > 0]
         self.least_weight = min(self.least_weight, float(counted.min(initial=math.inf)))
         if part.targets.ndim == 1:
-            self._add_labels(first, part)
+            self._add_labels(first, part.targets, part.weight)
             return
         for leaf, rows in slabs(first, part.n_rows, self._n_rows, SLAB_ROWS):
             targets, weight = part.targets[rows], part.weight[rows]
@@ -233,14 +233,12 @@ class TargetSums:
             self._squares[leaf] += float(np.einsum("n,n,n->", weight, s, s))
             self.largest = max(self.largest, float(s.max()))
 
-    def _add_labels(self, first: int, part: Samples) -> None:
+    def _add_labels(self, first: int, labels: Array, weight: Array) -> None:
         """One weight after another, as if all rows of a leaf had come at once."""
-        for leaf, rows in slabs(first, part.n_rows, self._n_rows, leaf_rows(self._n_rows)):
+        for leaf, rows in slabs(first, len(labels), self._n_rows, leaf_rows(self._n_rows)):
             of_class = self._of_class[leaf]
-            classes = np.arange(len(of_class))
-            targets = np.concatenate([classes, part.targets[rows]])
-            weight = np.concatenate([of_class, part.weight[rows]])
-            self._of_class[leaf] = np.bincount(targets, weight)
+            numbers = np.concatenate([np.arange(len(of_class)), labels[rows]])
+            self._of_class[leaf] = np.bincount(numbers, np.concatenate([of_class, weight[rows]]))
 
     def of_leaf(self, leaf: int) -> TargetSums:
         return copy.deepcopy(self)
@@ -259,3 +257,10 @@ class TargetSums:
     def squares(self) -> float:
         """The weighted sum of the squares of the rows' target weights."""
         return float(self._squares.sum())
+
+
+def targets_of(rows: Rows, n_classes: int) -> TargetSums:
+    """Of all rows."""
+    sums = TargetSums(rows, n_classes)
+    rows.add_targets_to(sums)
+    return sums

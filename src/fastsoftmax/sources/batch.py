@@ -30,6 +30,12 @@ class Batch(NamedTuple):
     place: str  # what they are part of: a file, or which batch
     first: int  # the number of their first row there
 
+    def labels(self) -> Array:
+        """y, where it is labels."""
+        y = self.y
+        found: Array = y.values[y.numbers] if isinstance(y, Coded) else np.asarray(y)
+        return found
+
     def row(self, i: int) -> str:
         """Row `i` of the batch, for an error's text."""
         return f"row {self.first + i} of {self.place}"

@@ -21,7 +21,7 @@ from fastsoftmax.sources.rows import ArrayRows, ConvertedRows, Rows
 from fastsoftmax.sources.source import RowsSeen, Source
 from fastsoftmax.sources.streamed import Facts, StreamedRows, Window
 from fastsoftmax.sources.vocabulary import Vocabulary
-from fastsoftmax.sources.weights import WeightSum
+from fastsoftmax.weights import WeightSum
 
 Array = npt.NDArray[Any]
 

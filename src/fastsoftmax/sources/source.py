@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastsoftmax import frames
 from fastsoftmax import validation as check
 from fastsoftmax.csr import CSR
 from fastsoftmax.sources.batch import Batch, Reader
@@ -75,16 +76,21 @@ class RowsSeen:
         return X
 
 
-def blocks(source: Source, dtype: Any = None, *, labels: bool = False) -> Iterator[tuple[int, Any]]:
+def blocks(
+    source: Source,
+    dtype: Any = None,
+    *,
+    labels: bool = False,
+    names: tuple[str, ...] | None = None,
+) -> Iterator[tuple[int, Any]]:
     """(number of the first row, batch) of all rows in order, X as kernels read it.
 
-    One pass, in the caller's thread, with nothing kept.
+    One pass, in the caller's thread, with nothing kept. Columns that have names must have these, if
+    some are given.
     """
     seen, first = RowsSeen(dtype), 0
-    with (
-        closing(source.reader.open()) as reading,
-        closing(reading.batches(source.memory, labels=labels)) as batches,
-    ):
-        for batch in batches:
+    with closing(source.reader.open()) as reading:
+        for batch in reading.batches(source.memory, labels=labels):
+            frames.raise_unless_equal(reading.feature_names, names, "the model's")
             yield first, batch._replace(X=seen.converted(batch))
             first += len(batch.X)

@@ -26,7 +26,8 @@ from fastsoftmax.kernels.tiles.sizes import (
     pays_to_share,
 )
 from fastsoftmax.threads import launch
-from fastsoftmax.training.samples import Samples
+from fastsoftmax.training.samples import Samples, spaced
+from fastsoftmax.weights import sum_of
 
 Array = npt.NDArray[Any]
 
@@ -129,7 +130,7 @@ class MomentSums:
 def _sparse_moments(X: CSR, weight: Array, columns: Columns) -> Moments:
     with np.errstate(over="ignore", invalid="ignore"):
         mean, spread = sparse.moments(columns, weight)
-        result = Moments(check.sum_of(weight), mean, spread)
+        result = Moments(sum_of(weight), mean, spread)
         near = (spread <= _NEAR * result.weight * mean**2) & (mean != 0)
         return _settled(result, near, X, weight) if near.any() else result
 
@@ -233,13 +234,6 @@ def standard_scaling(moments: Moments, dtype: np.dtype[Any]) -> Scaling:
     return Scaling(centre, np.where(usable, scale, 0.0))
 
 
-def spaced(n_rows: int, n_read: int) -> Array:
-    """The numbers of `n_read` rows of so many, evenly spaced, the first and the last among them."""
-    if n_read == n_rows:
-        return np.arange(n_rows)
-    return np.linspace(0, n_rows - 1, n_read).astype(np.int64)
-
-
 def raise_if_out_of_scale(moments: Moments, samples: Samples, dtype: np.dtype[Any]) -> None:
     """No column of X varies so little or so much that weights in `dtype` cannot make up for it.
 
@@ -255,7 +249,7 @@ def raise_if_out_of_scale(moments: Moments, samples: Samples, dtype: np.dtype[An
     if ((deviation >= low) & (deviation <= high)).all():
         return
     same = np.flatnonzero(deviation == 0)
-    part = samples.take(spaced(samples.n_rows, min(samples.n_rows, _SAMPLE_ROWS)))
+    part = samples.take(spaced(samples.n_rows, _SAMPLE_ROWS))
     X = part.X[np.flatnonzero(part.weight)]
     if isinstance(X, CSR):
         tiny = np.intersect1d(X.indices[X.data != moments.mean[X.indices]], same)

@@ -20,7 +20,8 @@ from fastsoftmax.kernels.passes.directions import leading_directions, project_ro
 from fastsoftmax.kernels.tiles.packing import padded
 from fastsoftmax.kernels.tiles.sizes import DIRECTIONS, pays_to_share
 from fastsoftmax.threads import launch
-from fastsoftmax.training.columns import Scaling, spaced
+from fastsoftmax.training.columns import Scaling
+from fastsoftmax.training.samples import Rows, spaced
 
 Array = npt.NDArray[Any]
 
@@ -83,25 +84,19 @@ class Curvature(NamedTuple):
 
 
 def curvature(
-    X: Array, weight: Array, scaling: Scaling, *, shorten: bool, l2: float = 0.0
+    samples: Rows, scaling: Scaling, *, shorten: bool, l2: float = 0.0
 ) -> tuple[Curvature, Directions]:
     """Both from evenly spaced rows; with `shorten`, the curvature is that of shortened steps.
 
     The rows are taken from those of weights above zero.
     """
-    n_features = X.shape[1]
-    rows = None if weight.all() else np.flatnonzero(weight)
-    n_rows = len(X) if rows is None else len(rows)
+    n_features = samples.n_features
     width = n_features + 1
     n_read = min(_MANY_ROWS, max(_SHORT_SIZE // width, _FEW_ROWS), max(_LONG_SIZE // width, 16))
-    n_read = min(n_read, n_rows)
-    sample = spaced(n_rows, n_read)
-    if rows is not None:
-        sample = rows[sample]
-    a = weight[sample].astype(np.float64)
-    a /= a.sum()
-    U = np.zeros((n_read, padded(max(n_features, 1), 8)))
-    scaling.apply(X[sample], U[:, :n_features])
+    sample = samples.spaced(n_read)
+    a = sample.weight / sample.weight.sum()
+    U = np.zeros((len(a), padded(max(n_features, 1), 8)))
+    scaling.apply(sample.X, U[:, :n_features])
     directions = no_directions(n_features)
     square = float((a * np.einsum("nd,nd->n", U, U)).sum())
     if not square < 1e150:  # its square, below, would overflow

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,72 @@ from fastsoftmax import validation as check
 from fastsoftmax.functional.predictions import weighted_predict
 from fastsoftmax.labels import class_array, class_list, numbers_of, raise_if_continuous
 from fastsoftmax.model import SoftmaxModel
+from fastsoftmax.sources import Source, StreamedRows, scan
 from fastsoftmax.training.samples import Samples
+from fastsoftmax.training.streamed import StreamedSamples
 
 Array = npt.NDArray[Any]
+
+
+class Given(NamedTuple):
+    """What is to be trained on."""
+
+    rows: Any  # `Rows`
+    classes: Array  # (K,)
+    dtype: np.dtype[Any]  # to compute in
+    column_names: tuple[str, ...] | None  # of X
+
+
+class Elsewhere(Protocol):
+    """Rows that neither lie in memory nor are a `Source`, to be given in place of X and y."""
+
+    def open_rows(
+        self, classes: Any, class_weight: Any, dtype: Any
+    ) -> AbstractContextManager[Given]: ...
+
+
+@contextmanager
+def opened(
+    X: Any, y: Any, classes: Any, sample_weight: Any, class_weight: Any, dtype: Any
+) -> Iterator[Given]:
+    """The rows of X and y, or of a source in place of both; files are closed in the end."""
+    if isinstance(X, Source) or hasattr(X, "open_rows"):
+        for name, value in (("y", y), ("sample_weight", sample_weight)):
+            if value is not None:
+                raise TypeError(f"{name} must be None with a source, which has its own")
+        if dtype is not None:
+            dtype = check.compute_type(dtype, "dtype")
+        if not isinstance(X, Source):
+            with X.open_rows(classes, class_weight, dtype) as given:
+                yield given
+            return
+        with scan(X, dtype=dtype, classes=classes) as rows:
+            yield _of_source(rows, class_weight, dtype)
+    else:
+        if y is None:
+            raise TypeError("y must be given with X, but for a source in place of both")
+        found = samples(X, y, classes, sample_weight, class_weight, dtype)
+        yield Given(*found, frames.column_names(X))
+
+
+def _of_source(rows: StreamedRows, class_weight: Any, dtype: Any) -> Given:
+    facts = rows.facts
+    if dtype is None:
+        dtype = check.precision_of(np.empty(0, facts.dtype))
+    found = rows.resident()
+    given: Any
+    if found is not None:
+        given = weighted(*found, facts.classes, class_weight, dtype)
+    else:
+        if facts.total_weight == 0:
+            raise ValueError("the weights of the source sum to zero: nothing counts")
+        factors = None
+        if class_weight is not None:
+            if facts.class_weights is None:
+                raise ValueError(_NO_CLASS_WEIGHT)
+            factors = class_factors(class_weight, facts.classes, facts.class_weights)
+        given = StreamedSamples(rows, factors)
+    return Given(given, facts.classes, dtype, facts.feature_names)
 
 
 def samples(
@@ -34,6 +98,18 @@ def samples(
     X = check.readable(X, dtype)
     targets, classes = encode(y, len(X), classes, dtype)
     weight = check.sample_weight(sample_weight, len(X))
+    return weighted(X, targets, weight, classes, class_weight, dtype), classes, dtype
+
+
+def weighted(
+    X: Any,
+    targets: Array,
+    weight: Array,
+    classes: Array,
+    class_weight: Any,
+    dtype: np.dtype[Any],
+) -> Samples:
+    """Rows under their weights and those of their classes."""
     total = check.weight_of_rows(weight)
     if class_weight is not None:
         weight = weight * weight_by_class(class_weight, targets, classes, weight)[targets]
@@ -42,7 +118,10 @@ def samples(
         overflows = targets.ndim == 2 and not targets.sum() <= np.finfo(dtype).max
     if overflows:
         raise ValueError(f"the targets in y sum to more than a {dtype} can hold; scale them down")
-    return Samples(X, targets, weight, total), classes, dtype
+    return Samples(X, targets, weight, total)
+
+
+_NO_CLASS_WEIGHT = "class_weight needs labels; with soft targets, use sample_weight"
 
 
 def encode(y: Any, n_rows: int, classes: Any, dtype: np.dtype[Any]) -> tuple[Array, Array]:
@@ -77,11 +156,15 @@ def encode(y: Any, n_rows: int, classes: Any, dtype: np.dtype[Any]) -> tuple[Arr
 def weight_by_class(class_weight: Any, targets: Array, classes: Array, weight: Array) -> Array:
     """The factor (K,) that the rows of each class get."""
     if targets.ndim == 2:
-        raise ValueError("class_weight needs labels; with soft targets, use sample_weight")
+        raise ValueError(_NO_CLASS_WEIGHT)
+    return class_factors(class_weight, classes, np.bincount(targets, weight, len(classes)))
+
+
+def class_factors(class_weight: Any, classes: Array, sums: Array) -> Array:
+    """As `weight_by_class`, of the sums (K,) of the weights of rows."""
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ValueError(f"class_weight must be 'balanced' or a dict, got {class_weight!r}")
-        sums = np.bincount(targets, weight, len(classes))
         with np.errstate(divide="ignore"):
             return np.where(sums > 0, sums.sum() / (len(classes) * sums), 0.0)
     if not isinstance(class_weight, Mapping):
@@ -100,17 +183,16 @@ def weight_by_class(class_weight: Any, targets: Array, classes: Array, weight: A
 
 
 def feature_names(
-    given: Any, X: Any, init: SoftmaxModel | None, n_features: int
+    given: Any, columns: tuple[str, ...] | None, init: SoftmaxModel | None, n_features: int
 ) -> tuple[str, ...] | None:
     """The names for a model: those given, those of X's columns, or those of a model to go on from.
 
-    A frame must have the names of the last.
+    Columns must have the names of the last.
     """
     if given is not None or init is None:
-        names = frames.column_names(X) if given is None else given
-        return check.feature_names(names, n_features)
-    frames.raise_unless_named(X, init.feature_names, "those of init")
-    return frames.column_names(X) or init.feature_names
+        return check.feature_names(columns if given is None else given, n_features)
+    frames.raise_unless_equal(columns, init.feature_names, "those of init")
+    return columns or init.feature_names
 
 
 class Validation(NamedTuple):
@@ -160,6 +242,11 @@ def model(value: Any) -> SoftmaxModel:
     if not isinstance(value, SoftmaxModel):
         raise TypeError(f"init must be a SoftmaxModel, got {type(value).__name__}")
     return value
+
+
+def classes_of(classes: Any, init: SoftmaxModel | None) -> Any:
+    """Those listed, or those of a model to start from."""
+    return model(init).classes if classes is None and init is not None else classes
 
 
 def starting_weights(init: Any, classes: Array, n_features: int) -> tuple[Array, Array]:

@@ -6,6 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import functional
-from fastsoftmax import validation as check
 from fastsoftmax.kernels.tiles.sizes import ceil_div
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.training import schedules
@@ -21,8 +21,9 @@ from fastsoftmax.training.data import Validation
 from fastsoftmax.training.optimizer import Optimizer
 from fastsoftmax.training.progress import Progress
 from fastsoftmax.training.result import DivergenceError, Epoch, History, SGDResult
-from fastsoftmax.training.samples import Samples
+from fastsoftmax.training.samples import Rows
 from fastsoftmax.training.sparse_optimizer import SparseOptimizer
+from fastsoftmax.training.visits import InMemory, InWindows
 
 Array = npt.NDArray[Any]
 
@@ -54,15 +55,14 @@ _ROWS_TOGETHER = 100_000  # of all epochs, whose order is held
 class Training:
     """A training under way; `run` does the epochs, `result` is right whenever a signal comes."""
 
-    samples: Samples
+    samples: Rows
+    visited: InMemory | InWindows  # the same rows, as the steps take them
     held_out: Validation | None
     optimizer: Optimizer | SparseOptimizer
-    projections: Array | None  # of the rows of `samples` on the optimizer's directions
-    given: Samples  # the same rows in the units of X, where `samples` has other ones
+    given: Rows  # the same rows in the units of X, where `samples` has other ones
     make_model: Callable[[Array, Array], SoftmaxModel]  # from W, b in the units of X
     start: Callable[[], tuple[Array, Array]]  # W, b before the first epoch
     goes_on: bool  # from a model
-    orders: Callable[[int], Array]  # of the rows in each of so many epochs
     epochs: int
     rate: float
     backs_off: bool
@@ -76,7 +76,7 @@ class Training:
     _best: tuple[float, tuple[Array, Array]] | None = field(init=False, default=None)  # with loss
     _before_last: tuple[list[Array], int] | None = field(init=False, default=None)
     _n_averaged: int = field(init=False, default=0)
-    _drawn: deque[Array] = field(init=False, default_factory=deque)  # orders of epochs to come
+    _drawn: deque[Any] = field(init=False, default_factory=deque)  # orders of epochs to come
 
     def __post_init__(self) -> None:
         keys = ["loss", "learning_rate", "seconds"]
@@ -92,7 +92,7 @@ class Training:
             loss, last_rate = self._epoch(epoch)
             self._record(loss, last_rate, time.perf_counter() - started)
             if self.progress is not None:
-                self.progress(epoch, len(self.samples.X), loss)
+                self.progress(epoch, self.samples.n_rows, loss)
             if self.callback is not None and self.callback(self._told(epoch)):
                 self.stopped = "callback"
                 return
@@ -107,16 +107,18 @@ class Training:
         None where somebody watches, where epochs are long, or after one that failed: that is undone
         with the others.
         """
+        if not isinstance(self.visited, InMemory):
+            return 0
         watched = self.callback or self.held_out or self.progress
         n_batches = self._n_batches()
         flops = (self.optimizer.flops + 1) * n_batches
         most = _FLOPS_TOGETHER / flops, _STEPS_TOGETHER / n_batches
-        rows = _ROWS_TOGETHER / len(self.samples.X)
+        rows = _ROWS_TOGETHER / self.samples.n_rows
         count = int(min(self.epochs - epoch, *most, rows))
         if watched or self._drawn or count < 2:
             return 0
         started, before = time.perf_counter(), self._state()
-        orders = self.orders(count)
+        orders = self.visited.orders(count)
         rates = self.rate * self._factors(epoch, count)
         shares = self._shares(epoch, count)
         try:
@@ -172,14 +174,15 @@ class Training:
 
     def _loss_at(self, W: Array, b: Array) -> float:
         """The mean loss of weights and biases in the units of X, infinite where logits overflow."""
-        X, targets, weight, _ = self.given
-        smoothing = self.optimizer.label_smoothing
+        smoothing, total = self.optimizer.label_smoothing, 0.0
         try:
-            return float(
-                functional.loss(X, targets, W, b, sample_weight=weight, label_smoothing=smoothing)
-            )
+            for _, (X, targets, weight, _total) in self.given.windows():
+                how: Any = {"sample_weight": weight, "label_smoothing": smoothing}
+                losses = functional.loss(X, targets, W, b, reduction="none", **how)
+                total += float(losses.sum(dtype=np.float64))
         except ValueError:
             return math.inf
+        return total / self.given.total_weight
 
     def _epoch(self, epoch: int) -> tuple[float, float]:
         """(mean loss, last rate) of an epoch; one that fails is undone, and backs off if it may."""
@@ -197,7 +200,7 @@ class Training:
 
     def _attempts(self, epoch: int, before: tuple[list[Array], int]) -> tuple[float, float]:
         """`_epoch`, from the state `before` it."""
-        order = self._drawn.popleft() if self._drawn else self.orders(1)[0]
+        order = self._drawn.popleft() if self._drawn else self.visited.orders(1)[0]
         factors = self._factors(epoch, 1)
         limit = self._last_loss() + _RISE * self._equal_loss()
         for attempt in range(_MAX_BACK_OFFS):
@@ -210,7 +213,7 @@ class Training:
                 return loss, float(rates[-1])
             self._restore(before)
             if not finite:
-                check.raise_if_non_finite(self.samples.weight, X=self.samples.X)
+                self.samples.raise_if_non_finite()
             if not self.backs_off:
                 break
             if attempt == 0:
@@ -225,21 +228,33 @@ class Training:
 
     def _steps(
         self,
-        order: Array,
+        order: Any,  # of `visited`
         rates: Array,
         shares: Array,
         epochs: int,
         tell: Callable[[int], None] | None = None,
     ) -> Array:
         """One step for each rate; the mean loss of each epoch."""
-        losses: Array = self.optimizer.run(
-            self.samples, order, rates, shares, tell, epochs=epochs, projections=self.projections
-        )
-        losses = losses.reshape(epochs, -1).sum(axis=1)
-        return losses / self.samples.total_weight
+        losses, done = np.full(len(rates), np.nan), 0
+        size = self.optimizer.batch_size
+        visits = self.visited.visits(order)
+        with closing(visits):
+            for samples, rows, projections in visits:
+                n_batches = epochs * ceil_div(len(rows) // epochs, size)
+                steps = slice(done, done + n_batches)
+                told = None if tell is None else lambda n, done=done: tell(done + n)
+                arguments = samples, rows, rates[steps], shares[steps], told
+                losses[steps] = self.optimizer.run(
+                    *arguments, epochs=epochs, projections=projections
+                )
+                done = steps.stop
+                if not np.isfinite(losses[done - 1]):
+                    break
+        of_epochs: Array = losses.reshape(epochs, -1).sum(axis=1)
+        return of_epochs / self.samples.total_weight
 
     def _n_batches(self) -> int:
-        return ceil_div(len(self.samples.X), self.optimizer.batch_size)
+        return ceil_div(self.samples.n_rows, self.optimizer.batch_size)
 
     def _factors(self, epoch: int, count: int) -> Array:
         """The schedule of the steps of so many epochs."""
@@ -256,7 +271,7 @@ class Training:
         snapshot, self._n_averaged = state
         self.optimizer.restore(snapshot)
 
-    def _loss_of(self, state: tuple[list[Array], int], order: Array) -> float:
+    def _loss_of(self, state: tuple[list[Array], int], order: Any) -> float:
         """The mean loss in a state, which is then the present one."""
         self._restore(state)
         stand_still = np.zeros(self._n_batches())

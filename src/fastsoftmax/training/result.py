@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy.typing as npt
 
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.once import once
+from fastsoftmax.sources import SourceError
 
 Array = npt.NDArray[Any]
 History = dict[str, list[float]]
@@ -172,3 +173,11 @@ class TrainingInterrupted(KeyboardInterrupt):
 
     def __reduce__(self) -> Any:
         return TrainingInterrupted, (self.result,)
+
+
+def raise_with(error: KeyboardInterrupt | SourceError, result: Any) -> NoReturn:
+    """Raise what ended a training, with what was learnt by then."""
+    if isinstance(error, SourceError):
+        error.result = result
+        raise error
+    raise TrainingInterrupted(result) from error

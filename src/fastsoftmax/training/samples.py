@@ -7,6 +7,7 @@ are formed by chunks and leaves (`kernels.tiles.sizes`), so that windows make no
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -51,8 +52,21 @@ class Rows(Protocol):
     def add_to(self, sums: Sums) -> None:
         """All rows, to sums over them."""
 
+    def add_targets_to(self, sums: Sums) -> None:
+        """Likewise, to sums that do not look at X, which need not be read then."""
+
     def take(self, rows: Array) -> Samples:
         """The rows of some numbers, which ascend."""
+
+    def spaced(self, count: int) -> Samples:
+        """So many rows at most of those that count, evenly spaced."""
+
+    def windows(self) -> Iterator[tuple[int, Samples]]:
+        """All rows in order, in memory: (the number of the first, some consecutive ones)."""
+
+    @property
+    def total_target(self) -> float:
+        """The weighted sum of all target weights: `total_weight` for labels."""
 
     def raise_if_non_finite(self) -> None:
         """Name the first cell of X that is not finite, in a row that counts."""
@@ -100,6 +114,18 @@ class Samples(NamedTuple):
     def add_to(self, sums: Sums) -> None:
         sums.add(0, self)
 
+    def add_targets_to(self, sums: Sums) -> None:
+        sums.add(0, self)
+
+    def windows(self) -> Iterator[tuple[int, Samples]]:
+        yield 0, self
+
+    def spaced(self, count: int) -> Samples:
+        if self.weight.all():
+            return self.take(spaced(self.n_rows, count))
+        rows = np.flatnonzero(self.weight)
+        return self.take(rows[spaced(len(rows), count)])
+
     def take(self, rows: Any) -> Samples:
         return self._replace(X=self.X[rows], targets=self.targets[rows], weight=self.weight[rows])
 
@@ -126,7 +152,13 @@ class Samples(NamedTuple):
 
     @property
     def total_target(self) -> float:
-        """The weighted sum of all target weights: `total_weight` for labels."""
         if self.targets.ndim == 1:
             return self.total_weight
         return float(np.einsum("n,nk->", self.weight, self.targets))
+
+
+def spaced(n_rows: int, n_read: int) -> Array:
+    """The numbers of `n_read` rows of so many, or all, evenly spaced, the first and last too."""
+    if n_read >= n_rows:
+        return np.arange(n_rows)
+    return np.linspace(0, n_rows - 1, n_read).astype(np.int64)

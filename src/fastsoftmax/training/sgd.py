@@ -8,11 +8,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fastsoftmax import frames
 from fastsoftmax import validation as check
-from fastsoftmax.csr import CSR
 from fastsoftmax.kernels.tiles.sizes import ceil_div
 from fastsoftmax.model import SoftmaxModel
+from fastsoftmax.sources import Source, SourceError
 from fastsoftmax.training import data
 from fastsoftmax.training.columns import (
     moments,
@@ -23,7 +22,7 @@ from fastsoftmax.training.columns import (
 )
 from fastsoftmax.training.loop import Training
 from fastsoftmax.training.progress import Progress, shown
-from fastsoftmax.training.result import Epoch, SGDResult, TrainingInterrupted
+from fastsoftmax.training.result import Epoch, SGDResult, raise_with
 from fastsoftmax.training.schedules import SCHEDULES
 from fastsoftmax.training.steps import dense_steps, sparse_steps
 
@@ -41,14 +40,10 @@ _MOST_AUTO_EPOCHS = 100
 # words, hashes or counts.
 _AUTO_SPARSE_EPOCHS = 12
 
-# Up to so many, the rows of several epochs are shuffled in one call: a call for each took 204 us
-# instead of 83 for 100 epochs of 100 rows, but for more rows it takes less.
-_FEW_ROWS = 1000
-
 
 def fit_sgd(
-    X: npt.ArrayLike,
-    y: npt.ArrayLike,
+    X: npt.ArrayLike | Source,
+    y: npt.ArrayLike | None = None,
     *,
     classes: npt.ArrayLike | None = None,
     sample_weight: npt.ArrayLike | None = None,
@@ -86,7 +81,9 @@ def fit_sgd(
         uint16, int16, float16, bfloat16) are read where they lie, in any strides, never copied or
         changed; other real types are converted once. Of SciPy's sparse arrays and matrices, CSR and
         CSC are taken, with copies of the entries at most; a step reads and writes the weights of
-        its batch's features alone.
+        its batch's features alone. A source (`fastsoftmax.sources`) takes the place of `X` and `y`
+        and brings its weights. Rows within half of its budget of memory are loaded; of more, an
+        epoch visits windows of pieces that come from everywhere: docs/large-data.md.
     y : array_like, (N,) or (N, K)
         Labels, strings or whole numbers (any that `classes` lists); or soft targets, rows of
         finite weights of at least 0.
@@ -187,10 +184,64 @@ def fit_sgd(
     >>> result.model.predict([[-3.0], [3.0]])
     array(['no', 'yes'], dtype='<U3')
     """
-    if classes is None and init is not None:
-        classes = data.model(init).classes
-    samples, names, compute_dtype = data.samples(X, y, classes, sample_weight, class_weight, dtype)
-    n_rows, n_features = samples.X.shape
+    classes = data.classes_of(classes, init)
+    under_way: list[Training] = []
+    try:
+        with data.opened(X, y, classes, sample_weight, class_weight, dtype) as given:
+            return _trained(
+                given,
+                under_way,
+                label_smoothing=label_smoothing,
+                l2=l2,
+                standardize=standardize,
+                batch_size=batch_size,
+                epochs=epochs,
+                learning_rate=learning_rate,
+                schedule=schedule,
+                momentum=momentum,
+                nesterov=nesterov,
+                average=average,
+                shuffle=shuffle,
+                seed=seed,
+                init=init,
+                validation_data=validation_data,
+                patience=patience,
+                feature_names=feature_names,
+                callback=callback,
+                progress=progress,
+            )
+    except (KeyboardInterrupt, SourceError) as error:
+        if not under_way:
+            raise
+        raise_with(error, under_way[0].result())
+
+
+def _trained(
+    given: data.Given,
+    under_way: list[Training],
+    *,
+    label_smoothing: Any,
+    l2: Any,
+    standardize: Any,
+    batch_size: Any,
+    epochs: Any,
+    learning_rate: Any,
+    schedule: Any,
+    momentum: Any,
+    nesterov: Any,
+    average: Any,
+    shuffle: Any,
+    seed: Any,
+    init: Any,
+    validation_data: Any,
+    patience: Any,
+    feature_names: Any,
+    callback: Any,
+    progress: Any,
+) -> SGDResult:
+    """`fit_sgd`, its rows at hand; the training is put into `under_way` before it begins."""
+    samples, names, compute_dtype, columns = given
+    n_rows, n_features = samples.n_rows, samples.n_features
 
     def start() -> tuple[Array, Array]:
         return data.starting_weights(init, names, n_features)
@@ -198,17 +249,17 @@ def fit_sgd(
     W, b = start()
     batch_size = even_batches(n_rows, check.integer(batch_size, "batch_size", 1))
     n_batches = ceil_div(n_rows, batch_size)
-    epochs = budget(epochs, n_batches, sparse=isinstance(samples.X, CSR))
+    epochs = budget(epochs, n_batches, sparse=samples.is_sparse)
     average = check.number(average, "average", 0, 1)
     l2 = penalty(l2, samples.total_weight, compute_dtype)
-    samples = samples.in_units().canonical()
+    samples = samples.in_units()
+    if samples.is_sparse:
+        samples = samples.canonical()
     standardize = standardizes(standardize, sparse=samples.is_sparse)
-    shuffle = check.flag(shuffle, "shuffle")
-    generator = np.random.default_rng(check.integer(seed, "seed", 0))
+    shuffle, seed = check.flag(shuffle, "shuffle"), check.integer(seed, "seed", 0)
     rate, schedule = rate_and_schedule(learning_rate, schedule)
     backs_off = rate is None
-    columns = frames.column_names(X)
-    feature_names = data.feature_names(feature_names, X, init, n_features)
+    feature_names = data.feature_names(feature_names, columns, init, n_features)
     held_out = None
     if validation_data is not None:
         expected = columns or feature_names
@@ -231,8 +282,9 @@ def fit_sgd(
         "nesterov": check.flag(nesterov, "nesterov"),
         "label_smoothing": check.number(label_smoothing, "label_smoothing", 0, 1),
     }
-    steps = sparse_steps if isinstance(samples.X, CSR) else dense_steps
-    task = steps(samples, W, b, compute_dtype, scaling, rate, options)
+    steps = sparse_steps if samples.is_sparse else dense_steps
+    generator = np.random.default_rng(seed) if shuffle else None
+    task = steps(samples, W, b, compute_dtype, scaling, rate, options, generator)
     del W, b
 
     def make_model(W: Array, b: Array) -> SoftmaxModel:
@@ -242,48 +294,30 @@ def fit_sgd(
             W = whole
         return SoftmaxModel(W, b, names, feature_names)
 
-    training: Training | None = None
-    try:
-        with shown(progress, epochs, n_rows) as tell:
-            training = Training(
-                task.samples,
-                held_out,
-                task.optimizer,
-                task.projections,
-                samples,
-                make_model,
-                start,
-                goes_on=init is not None,
-                orders=lambda count: orders(n_rows, count, generator if shuffle else None),
-                epochs=epochs,
-                rate=task.rate,
-                backs_off=backs_off,
-                schedule=schedule,
-                averaged_epochs=int(np.ceil(average * epochs)),
-                patience=patience,
-                callback=callback,
-                progress=tell,
-            )
-            training.run()
-        result = training.result()
-        training.raise_if_diverged(result)
-        return result
-    except KeyboardInterrupt as interrupt:
-        if training is None:
-            raise
-        raise TrainingInterrupted(training.result()) from interrupt
-
-
-def orders(n_rows: int, count: int, generator: np.random.Generator | None) -> Array:
-    """The order of the rows in each of so many epochs (count, N), as they lie for None.
-
-    The same ones whether they are drawn together or one by one.
-    """
-    if generator is None or (count > 1 and n_rows <= _FEW_ROWS):
-        rows = np.tile(np.arange(n_rows), (count, 1))
-        return rows if generator is None else generator.permuted(rows, axis=1, out=rows)
-    drawn = [generator.permutation(n_rows) for _ in range(count)]
-    return drawn[0][None] if count == 1 else np.array(drawn)
+    with shown(progress, epochs, n_rows) as tell:
+        training = Training(
+            task.samples,
+            task.visited,
+            held_out,
+            task.optimizer,
+            samples,
+            make_model,
+            start,
+            goes_on=init is not None,
+            epochs=epochs,
+            rate=task.rate,
+            backs_off=backs_off,
+            schedule=schedule,
+            averaged_epochs=int(np.ceil(average * epochs)),
+            patience=patience,
+            callback=callback,
+            progress=tell,
+        )
+        under_way.append(training)
+        training.run()
+    result = training.result()
+    training.raise_if_diverged(result)
+    return result
 
 
 def even_batches(n_rows: int, at_most: int) -> int:

@@ -17,8 +17,10 @@ from fastsoftmax.training.curvature import (
     sparse_curvature,
 )
 from fastsoftmax.training.optimizer import Optimizer
-from fastsoftmax.training.samples import Samples
+from fastsoftmax.training.samples import Rows, Samples
 from fastsoftmax.training.sparse_optimizer import SparseOptimizer, scaled
+from fastsoftmax.training.streamed import StreamedSamples
+from fastsoftmax.training.visits import InMemory, InWindows
 
 Array = npt.NDArray[Any]
 
@@ -26,29 +28,36 @@ Array = npt.NDArray[Any]
 class Task(NamedTuple):
     """What the steps train on, and what takes them."""
 
-    samples: Samples
+    samples: Rows
+    visited: InMemory | InWindows
     optimizer: Optimizer | SparseOptimizer
-    projections: Array | None
     rate: float
     columns: Array | None  # those of X that the weights belong to; None for all
 
 
 def dense_steps(
-    samples: Samples,
+    samples: Samples | StreamedSamples,
     W: Array,
     b: Array,
     dtype: np.dtype[Any],
     scaling: Scaling,
     rate: float | None,
     options: dict[str, Any],
+    generator: np.random.Generator | None,
 ) -> Task:
     """Rows as they lie, and steps that are shortened along directions with the automatic rate."""
-    directions = no_directions(samples.X.shape[1])
+    directions = no_directions(samples.n_features)
     if rate is None:
         rate, directions = automatic_rate(samples, scaling, options["batch_size"], options["l2"])
     optimizer = Optimizer(W, b, dtype, scaling=scaling, directions=directions, **options)
-    projections = directions.project(samples.X, scaling, dtype)
-    return Task(samples, optimizer, projections, rate, None)
+    visited: InMemory | InWindows
+    if isinstance(samples, Samples):
+        projections = directions.project(samples.X, scaling, dtype)
+        visited = InMemory(samples, projections, generator)
+    else:
+        batch_size = options["batch_size"]
+        visited = InWindows(samples, batch_size, directions, scaling, dtype, generator)
+    return Task(samples, visited, optimizer, rate, None)
 
 
 def sparse_steps(
@@ -59,6 +68,7 @@ def sparse_steps(
     scaling: Scaling,
     rate: float | None,
     options: dict[str, Any],
+    generator: np.random.Generator | None,
 ) -> Task:
     """Rows of the columns that have entries or weights, numbered anew; the others stay zero."""
     check.raise_if_non_finite(samples.weight, X=samples.X)
@@ -80,11 +90,11 @@ def sparse_steps(
         bias_step=bias_step,
         **options,
     )
-    return Task(samples, optimizer, None, rate, columns)
+    return Task(samples, InMemory(samples, None, generator), optimizer, rate, columns)
 
 
 def automatic_rate(
-    samples: Samples, scaling: Scaling, batch_size: int, l2: float
+    samples: Rows, scaling: Scaling, batch_size: int, l2: float
 ) -> tuple[float, Directions]:
     """1 over the curvature of the mean loss of a batch, and where steps are shortened for it."""
     bend, directions = curvature_of_batches(samples, scaling, batch_size, shorten=True, l2=l2)
@@ -93,7 +103,7 @@ def automatic_rate(
 
 
 def curvature_of_batches(
-    samples: Samples,
+    samples: Rows,
     scaling: Scaling,
     batch_size: int,
     *,
@@ -104,7 +114,7 @@ def curvature_of_batches(
 
     A batch of all rows has that of the whole, which no repeated row or equal weight changes.
     """
-    estimate, directions = curvature(samples.X, samples.weight, scaling, shorten=shorten, l2=l2)
+    estimate, directions = curvature(samples, scaling, shorten=shorten, l2=l2)
     return _of_batches(estimate, samples, batch_size), directions
 
 
@@ -120,11 +130,11 @@ def curvature_of_sparse_batches(
     return _of_batches(estimate, samples, batch_size), bias_step
 
 
-def _of_batches(estimate: Curvature, samples: Samples, batch_size: int) -> float:
-    whole = batch_size >= len(samples.X)
+def _of_batches(estimate: Curvature, samples: Rows, batch_size: int) -> float:
+    whole = batch_size >= samples.n_rows
     bend = estimate.whole if whole else estimate.of_batches(batch_size)
     bend *= samples.total_target / samples.total_weight
     if not np.isfinite(bend):
-        what = "the squares of X"
-        check.raise_non_finite(what, check.precision_of(samples.X), samples.weight, X=samples.X)
+        samples.raise_if_non_finite()
+        check.raise_non_finite("the squares of X", samples.precision)
     return bend

@@ -112,12 +112,13 @@ def n_leaves(n_rows: int) -> int:
 # A slab of a leaf is as many rows as have so many logits and so many features at most. Its
 # probabilities are held at once.
 _SLAB_LOGITS = 2**19
-_SLAB_FEATURES = 2**22
+_SLAB_FEATURES = 2**18
+_SLAB_MOST = 2**14
 
 
 def window_step(n_features: int, n_classes: int) -> int:
     """Rows of a slab, a power of two: a window begins at such a multiple after a leaf's start."""
-    most = min(_SLAB_LOGITS // max(n_classes, 1), _SLAB_FEATURES // max(n_features, 1))
+    most = min(_SLAB_LOGITS // max(n_classes, 1), _SLAB_FEATURES // max(n_features, 1), _SLAB_MOST)
     return 1 << max(most.bit_length() - 1, SLAB_ROWS.bit_length() - 1)
 
 
