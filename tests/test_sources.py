@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import gc
 import itertools
 import os
+import subprocess
+import sys
 import threading
 import tracemalloc
 from contextlib import closing
@@ -276,9 +279,7 @@ def test_classes_are_those_listed():
         assert scanned.facts.classes.tolist() == names.tolist()
         assert (names[scanned.resident()[1]] == Data.y).all()
         assert scanned.facts.counts[3] == 0
-    with pytest.raises(
-        ValueError, match=r"label 'a' in row .* of batch .* is not one of the class"
-    ):
+    with pytest.raises(ValueError, match=r"label 'a' in row .* of batch .* is not one of"):
         sources.scan(source, classes=["b", "zebra"])
 
 
@@ -322,6 +323,77 @@ def test_a_full_disk_is_said(monkeypatch):
     source = sources.batches(in_batches(100, Data.X, Data.y), memory=SMALL)
     with pytest.raises(OSError, match=r"No space left.*cache=False"):
         sources.scan(source)
+
+
+RESIDENT = """
+import resource, sys
+from fastsoftmax import sources
+
+def read(path, cache):
+    with sources.scan(sources.parquet(path, label="kind", memory="32MB", cache=cache)) as scanned:
+        n_rows, step = scanned.facts.n_rows, scanned.window_rows(512)
+        bounds = [(first, min(first + step, n_rows)) for first in range(0, n_rows, step)]
+        return sum(len(window[1]) for window in scanned.windows(bounds))
+
+def peak():
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+small, large = sys.argv[1:]
+assert read(small, True) == read(small, False)  # what is imported stays
+before = peak()
+assert read(large, True) == read(large, False) == 3_000_000
+print(peak() - before)
+"""
+
+
+def test_resident_memory_stays_near_the_budget(tmp_path):
+    """192 MB of rows through a budget of 32 MB."""
+    pytest.importorskip("resource")
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    rows = np.arange(100_000)
+    columns = {f"x{d}": ((rows * (d + 7)) % 1000).astype(np.float32) for d in range(16)}
+    part = pa.table({**columns, "kind": rows % 3})
+    paths = [str(tmp_path / name) for name in ("small.parquet", "large.parquet")]
+    pq.write_table(part, paths[0])
+    with pq.ParquetWriter(paths[1], part.schema) as file:
+        for _ in range(30):
+            file.write_table(part)
+    command = [sys.executable, "-c", RESIDENT, *paths]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 64e6
+
+
+def test_ctrl_c_while_rows_are_read():
+    interrupted = threading.Event()
+
+    def start():
+        for i, batch in enumerate(in_batches(100, Data.X, Data.y)()):
+            if i == 5 and not interrupted.is_set():
+                interrupted.set()
+                _thread.interrupt_main()  # as Ctrl-C does
+            yield batch
+
+    source = sources.batches(start, memory=SMALL, cache=False)
+    with pytest.raises(KeyboardInterrupt):
+        sources.scan(source)
+    assert reading_threads() == []
+    with sources.scan(source) as scanned:
+        interrupted.clear()
+        with pytest.raises(KeyboardInterrupt):
+            list(scanned.windows(bounds_of(N, 128)))
+        assert reading_threads() == []
+
+
+def test_blocks_are_all_rows_in_order():
+    """What is predicted for needs no labels."""
+    source = sources.batches(lambda: (X for X, _ in in_batches(700, Data.X, Data.y)()))
+    found = list(sources.blocks(source))
+    assert [first for first, _ in found] == list(range(0, N, 700))
+    np.testing.assert_array_equal(np.concatenate([batch.X for _, batch in found]), Data.X)
+    assert reading_threads() == []
 
 
 def test_windows_and_batches_stay_within_the_budget(tmp_path):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from contextlib import closing
+from itertools import islice, repeat
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -17,7 +18,7 @@ def read_ahead(
     items: Iterable[Item],
     depth: int,
     close: Callable[[], None] = lambda: None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """``map(read, items)``, up to `depth` of them read before they are asked for.
 
     All reading, and `close` after it, happens in one thread, which has ended when this generator
@@ -40,3 +41,25 @@ def read_ahead(
             pool.submit(close).result()
         finally:
             pool.shutdown()
+
+
+def run_ahead(
+    start: Callable[[], Generator[Item, None, None]],
+) -> Generator[Item, None, None]:
+    """The items of ``start()``, one of them made before it is asked for; likewise."""
+    running: list[Generator[Item, None, None]] = []
+
+    def read(_: None) -> Item | None:
+        if not running:
+            running.append(start())
+        return next(running[0], None)
+
+    def close() -> None:
+        for generator in running:
+            generator.close()
+
+    with closing(read_ahead(read, repeat(None), 1, close)) as items:
+        for item in items:
+            if item is None:
+                return
+            yield item

@@ -171,7 +171,7 @@ def batches(
         ``start()`` begins a new pass and gives an iterable of ``(X, y)`` or ``(X, y,
         sample_weight)``, as `fastsoftmax.fit` takes them: the same rows in the same order each
         time. X may be CSR, all of it or none; sparse rows are read whole. To predict, X alone will
-        do. Called in a thread that reads ahead, but for the first pass.
+        do. Called, and gone through, in a thread that reads ahead.
     classes, memory, cache
         As in `parquet`. A batch is taken as it comes, beside the budget.
 

@@ -13,6 +13,7 @@ from fastsoftmax import validation as check
 from fastsoftmax.csr import CSR
 from fastsoftmax.sources import memory
 from fastsoftmax.sources.access import InOrder, Part, RandomAccess
+from fastsoftmax.sources.ahead import run_ahead
 from fastsoftmax.sources.batch import Batch, Coded, Reading, weight_of
 from fastsoftmax.sources.cache import Cache, free_bytes
 from fastsoftmax.sources.errors import SourceChangedError
@@ -86,7 +87,7 @@ class _FirstPass:
         self._reading.close()
 
     def run(self, progress: Callable[[int], Any] | None) -> StreamedRows:
-        with closing(self._batches()) as batches:
+        with closing(run_ahead(self._batches)) as batches:
             for batch in batches:
                 self._add(batch, *self._part(batch))
                 if progress is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fastsoftmax import frames
 from fastsoftmax import validation as check
 from fastsoftmax.csr import CSR
+from fastsoftmax.sources.ahead import run_ahead
 from fastsoftmax.sources.batch import Batch, Reader
 
 Array = npt.NDArray[Any]
@@ -82,15 +83,18 @@ def blocks(
     *,
     labels: bool = False,
     names: tuple[str, ...] | None = None,
-) -> Iterator[tuple[int, Any]]:
+) -> Generator[tuple[int, Any], None, None]:
     """(number of the first row, batch) of all rows in order, X as kernels read it.
 
-    One pass, in the caller's thread, with nothing kept. Columns that have names must have these, if
-    some are given.
+    One pass, read ahead by a thread that has ended when this generator has; nothing is kept.
+    Columns that have names must have these, if some are given.
     """
     seen, first = RowsSeen(dtype), 0
-    with closing(source.reader.open()) as reading:
-        for batch in reading.batches(source.memory, labels=labels):
+    with (
+        closing(source.reader.open()) as reading,
+        closing(run_ahead(lambda: reading.batches(source.memory, labels=labels))) as batches,
+    ):
+        for batch in batches:
             frames.raise_unless_equal(reading.feature_names, names, "the model's")
             yield first, batch._replace(X=seen.converted(batch))
             first += len(batch.X)
