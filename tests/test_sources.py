@@ -236,6 +236,26 @@ def test_lists_are_features(tmp_path, fixed):
         assert_same_rows(scanned, X, Data.numbers, np.ones(N))
 
 
+@pytest.mark.parametrize("kind", ["polars", "categories", "pandas", "tensor"])
+def test_what_gives_a_stream_of_arrow(kind):
+    pa = pytest.importorskip("pyarrow")
+    X, y = Data.X[:4, :2], ["b", "a", "b", "b"]
+    columns = {"x0": X[:, 0], "x1": X[:, 1], "kind": y}
+    if kind == "tensor":
+        tensor = pa.FixedShapeTensorArray.from_numpy_ndarray(X)
+        frame = pa.table({"embedding": tensor, "kind": y})
+    elif kind == "pandas":
+        frame = pytest.importorskip("pandas").DataFrame(columns)
+    else:
+        pl = pytest.importorskip("polars")
+        type_ = pl.Enum(["none", "b", "a"]) if kind == "categories" else pl.String
+        frame = pl.DataFrame(columns).with_columns(pl.col("kind").cast(type_))
+    facts, (found, targets, _) = scanned_table(frame)
+    np.testing.assert_array_equal(found, X)
+    assert facts.classes.tolist() == ["a", "b"]
+    assert targets.tolist() == [1, 0, 1, 1]
+
+
 def test_columns_are_chosen_and_ordered():
     whole = table(text=Data.y)
     facts, (X, *_) = scanned_table(whole, features=["x3", "x0"], weight="w")
@@ -674,6 +694,8 @@ def test_arguments():
         sources.arrow(None, label="k", features=["k"])
     with pytest.raises(TypeError, match="X must be a path, got ndarray"):
         sources.npy(Data.X)
+    with pytest.raises(ValueError, match="classes must name"):
+        sources.scan(sources.batches(list, classes=["a", "a"]))
     source = sources.batches(in_batches(100, Data.X, Data.y), memory=SMALL)
     with (
         sources.scan(source) as scanned,

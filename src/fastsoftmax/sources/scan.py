@@ -14,7 +14,7 @@ from fastsoftmax.csr import CSR
 from fastsoftmax.sources import memory
 from fastsoftmax.sources.access import InOrder, Part, RandomAccess
 from fastsoftmax.sources.ahead import run_ahead
-from fastsoftmax.sources.batch import Batch, Coded, Reading, weight_of
+from fastsoftmax.sources.batch import Batch, Coded, weight_of
 from fastsoftmax.sources.cache import Cache, free_bytes
 from fastsoftmax.sources.errors import SourceChangedError
 from fastsoftmax.sources.gather import gathered
@@ -59,8 +59,7 @@ def scan(
     TypeError, ValueError, OSError
         If there are no rows, labels or weights are not such, or a file cannot be read.
     """
-    reading = source.reader.open()
-    pass_ = _FirstPass(source, reading, dtype, source.classes if classes is None else classes)
+    pass_ = _FirstPass(source, dtype, source.classes if classes is None else classes)
     try:
         return pass_.run(progress)
     except BaseException:
@@ -69,18 +68,19 @@ def scan(
 
 
 class _FirstPass:
-    def __init__(self, source: Source, reading: Reading, dtype: Any, classes: Any) -> None:
-        self._source, self._reading = source, reading
+    def __init__(self, source: Source, dtype: Any, classes: Any) -> None:
+        self._source = source
         self._seen, self._vocabulary = RowsSeen(dtype), Vocabulary(classes)
         on_disk = free_bytes() if source.cache is True else int(source.cache)
         self._cache = Cache(memory.kept(source.memory), on_disk)
-        self._X_on_disk = reading.on_disk()
         self._sparse: list[CSR] = []
         self._n_rows = 0
         self._n_targets = -1  # of a row; 0 for labels
         self._weighted = False
         self._counts, self._sums = np.zeros(0, np.int64), np.zeros(0)  # by class, as they appear
         self._weight_sum = WeightSum()
+        self._reading = source.reader.open()  # last: what is opened here is closed by `close`
+        self._X_on_disk = self._reading.on_disk()
 
     def close(self) -> None:
         self._cache.close()
