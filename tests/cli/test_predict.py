@@ -1,5 +1,6 @@
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 import fastsoftmax as fs
@@ -120,3 +121,43 @@ def test_few_rows_are_left_to_numpy_with_the_same_predictions(run, frame, traine
     assert few["prediction"].to_list() == many["prediction"].to_list()
     np.testing.assert_allclose(few["wet"], many["wet"], rtol=1e-5)
     assert few["wet"].to_list() != many["wet"].to_list()  # it is another route
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "npy"])
+def test_predictions_are_written_as_rows_are_read(
+    run, frame, trained, tmp_path, monkeypatch, ending
+):
+    """In parts, with what the rows in one part give."""
+    features = frame.select("a", "b", "n")
+    path = tmp_path / f"new.{ending}"
+    if ending == "npy":
+        np.save(path, features.to_numpy())
+        options = ("--proba",)
+    else:
+        gaps = frame.with_row_index("id").with_columns(b=pl.when(pl.col("id") % 7 > 0).then("b"))
+        if ending == "csv":
+            gaps.write_csv(path)
+        else:
+            gaps.write_parquet(path, row_group_size=30)
+        options = "--proba", "--keep", "id", "--missing", "drop"
+    monkeypatch.setattr("fastsoftmax.cli.predict._FEW", 0)
+    predict = "predict", trained, path, *options, "-o"
+    whole = run(*predict, tmp_path / "whole.parquet")
+    monkeypatch.setattr("fastsoftmax.cli.tables.delimited._BLOCK", 500)
+    monkeypatch.setattr("fastsoftmax.cli.applying._PART", 30)
+    in_parts = run(*predict, tmp_path / "parts.parquet")
+    assert in_parts.exit_code == whole.exit_code == 0, in_parts.output
+    assert in_parts.stderr == whole.stderr
+    expected = pl.read_parquet(tmp_path / "whole.parquet")
+    assert len(expected) == len(frame)
+    assert pl.read_parquet(tmp_path / "parts.parquet").equals(expected)
+    assert pq.read_metadata(tmp_path / "parts.parquet").num_row_groups > 1
+    run(*predict, tmp_path / "parts.csv")
+    assert (tmp_path / "parts.csv").read_text() == expected.write_csv()
+
+
+def test_no_rows_have_no_predictions(run, trained, tmp_path):
+    (tmp_path / "none.csv").write_text("a,b,n,id\n")
+    out = tmp_path / "out.parquet"
+    assert run("predict", trained, tmp_path / "none.csv", "--keep", "id", "-o", out).exit_code == 0
+    assert pl.read_parquet(out).schema == {"id": pl.String, "prediction": pl.String}

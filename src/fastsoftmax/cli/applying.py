@@ -2,30 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from fastsoftmax.cli.errors import DataError, UsageError, listed
 from fastsoftmax.cli.model_file import Saved
-from fastsoftmax.cli.tables.encoding import Features, encode
+from fastsoftmax.cli.tables.encoding import Encoder, Features, Part, encode
 from fastsoftmax.cli.tables.labels import label_column, read_labels
 from fastsoftmax.cli.tables.matrix import Matrix
+from fastsoftmax.cli.tables.recipe import Recipe
 from fastsoftmax.cli.tables.table import Table
 from fastsoftmax.labels import class_array
 from fastsoftmax.model import SoftmaxModel
 
 Array = npt.NDArray[Any]
 
+_PART = 1 << 16  # rows of a matrix that are predicted for at once
 
-def features(saved: Saved, source: Table | Matrix, missing: str | None) -> Features:
-    """X of all rows that can be used."""
-    if isinstance(source, Matrix):
-        _refuse_missing(missing, source)
-        return _of_matrix(saved.model, source, source.features())
-    return _of_table(saved, source, source.columns, missing)
+
+class Rows:
+    """X of all rows that can be used, some rows after others.
+
+    `notes` is complete once all were had.
+    """
+
+    def __init__(
+        self, saved: Saved, source: Table | Matrix, missing: str | None, others: Sequence[str]
+    ) -> None:
+        self.notes: list[str] = []
+        self._saved, self._source, self._others = saved, source, others
+        if isinstance(source, Matrix):
+            _refuse_missing(missing, source)
+            self._matrix = _of_matrix(saved.model, source, source.features())
+            self.notes += self._matrix.notes
+        else:
+            recipe = _recipe(saved, source, source.columns, missing)
+            self._encoder = Encoder(recipe, source, saved.model.W.dtype)
+
+    def __iter__(self) -> Iterator[Part]:
+        """At least one part, which may have no rows."""
+        if isinstance(self._source, Matrix):
+            X = self._matrix.X
+            for first in range(0, max(X.shape[0], 1), _PART):
+                yield Part(pl.DataFrame(), X[first : first + _PART], None)
+            return
+        left_out, nothing = 0, True
+        for part in self._encoder.parts(self._others):
+            nothing = False
+            left_out += 0 if part.kept is None else int((~part.kept).sum())
+            yield part
+        if nothing:
+            empty = pl.DataFrame(schema={name: self._source.types[name] for name in self._others})
+            yield Part(empty, np.empty((0, len(self._saved.model.W))), None)
+        self.notes += self._encoder.notes
+        if left_out:
+            self.notes.append(_left_out(left_out))
 
 
 def labelled(
@@ -67,7 +103,19 @@ def labelled(
 
 
 def _of_table(saved: Saved, table: Table, columns: list[str], missing: str | None) -> Features:
-    """By the recipe; a model without names takes the columns in their order."""
+    """By the recipe."""
+    found = encode(_recipe(saved, table, columns, missing), table, saved.model.W.dtype)
+    if found.rows is not None:
+        found.notes.append(_left_out(int((~found.rows).sum())))
+    return found
+
+
+def _left_out(count: int) -> str:
+    return f"{count} rows with missing values are left out"
+
+
+def _recipe(saved: Saved, table: Table, columns: list[str], missing: str | None) -> Recipe:
+    """How columns become X; a model without names takes them in their order."""
     recipe = saved.recipe_for(columns)
     n_features = len(saved.model.W)
     if recipe.width != n_features:
@@ -75,13 +123,7 @@ def _of_table(saved: Saved, table: Table, columns: list[str], missing: str | Non
             f"{table.name} has {recipe.width} columns; the model needs {n_features}, "
             "and they cannot be matched by name"
         )
-    if missing is not None:
-        recipe = replace(recipe, missing=missing)
-    found = encode(recipe, table, saved.model.W.dtype)
-    if found.rows is not None:
-        left_out = int((~found.rows).sum())
-        found.notes.append(f"{left_out} rows with missing values are left out")
-    return found
+    return recipe if missing is None else replace(recipe, missing=missing)
 
 
 def _of_matrix(model: SoftmaxModel, matrix: Matrix, X: Any) -> Features:

@@ -14,6 +14,7 @@ from fastsoftmax.cli.output import check_writable, note
 if TYPE_CHECKING:
     import polars as pl
 
+    from fastsoftmax.cli.tables.encoding import Part
     from fastsoftmax.model import SoftmaxModel
 
 PREDICTION = "prediction"  # the column
@@ -67,9 +68,10 @@ def command(
     options.check_missing(missing)
     options.check_separator(separator)
     from fastsoftmax.cli import model_file as models
-    from fastsoftmax.cli.applying import features
+    from fastsoftmax.cli.applying import Rows
     from fastsoftmax.cli.tables.files import read
     from fastsoftmax.cli.tables.table import Table
+    from fastsoftmax.cli.writing import writer
 
     saved = models.load(model_file)
     source = read(file, separator=separator, header=not no_header, first_index=saved.first_index)
@@ -80,21 +82,24 @@ def command(
         kept = source.columns if keep_all else source.named(keep, "--keep")
     if PREDICTION in kept:
         raise UsageError(f"{file} has a column {PREDICTION!r} already: it cannot be kept")
-    with options.threads(threads):
-        found = features(saved, source, missing)
-        columns = _columns(saved.model, found.X, kept if proba else None)
-    for text in found.notes:
+    rows = Rows(saved, source, missing, kept)
+    with options.threads(threads), writer(output) as write:
+        parts = iter(rows)
+        part: Part | None = next(parts)
+        following = next(parts, None)
+        few = following is None
+        while part is not None:
+            columns = _columns(saved.model, part.X, kept if proba else None, few)
+            frame = _frame(columns, part.kept)
+            write(part.batch.select(kept).hstack(frame) if kept else frame)
+            part, following = following, next(parts, None)
+    for text in rows.notes:
         note(text)
-    frame = _frame(columns, found.rows)
-    if kept:
-        assert isinstance(source, Table)
-        frame = source.whole(kept).hstack(frame)
-    _write(frame, output)
 
 
-def _columns(model: SoftmaxModel, X: Any, kept: list[str] | None) -> dict[str, Any]:
+def _columns(model: SoftmaxModel, X: Any, kept: list[str] | None, few: bool) -> dict[str, Any]:
     """The columns to write; with probabilities, unless `kept` is None."""
-    indices, P = _predicted(model, X, proba=kept is not None)
+    indices, P = _predicted(model, X, few, proba=kept is not None)
     columns = {PREDICTION: model.classes[indices]}
     if kept is not None:
         import polars as pl
@@ -105,16 +110,17 @@ def _columns(model: SoftmaxModel, X: Any, kept: list[str] | None) -> dict[str, A
     return columns
 
 
-def _predicted(model: SoftmaxModel, X: Any, *, proba: bool) -> tuple[Any, Any]:
+def _predicted(model: SoftmaxModel, X: Any, few: bool, *, proba: bool) -> tuple[Any, Any]:
     """(the index of each row's class, probabilities if they are wanted).
 
-    Few rows are left to NumPy, in float64: to load the compiled functions takes longer.
+    Few rows, where there are no more, are left to NumPy, in float64: to load the compiled functions
+    takes longer.
     """
     import numpy as np
 
     from fastsoftmax import functional, reference
 
-    if isinstance(X, np.ndarray) and X.size * len(model.classes) <= _FEW:
+    if few and isinstance(X, np.ndarray) and X.size * len(model.classes) <= _FEW:
         Z = X @ model.W.astype(np.float64) + model.b
         if np.isfinite(Z).all():
             return Z.argmax(axis=1), reference.softmax(Z).astype(model.W.dtype)
@@ -133,17 +139,3 @@ def _frame(columns: dict[str, Any], rows: Any) -> pl.DataFrame:
     every = pl.DataFrame({"": range(len(rows))}, schema={"": numbers.schema[""]})
     joined = every.join(numbers.hstack(frame), on="", how="left", maintain_order="left")
     return joined.drop("")
-
-
-def _write(frame: pl.DataFrame, output: Path | None) -> None:
-    from fastsoftmax.files import atomic_write
-
-    if output is None:
-        print(frame.write_csv(), end="")
-        return
-    ending = output.suffix.lower()
-    with atomic_write(output) as temporary:
-        if ending == ".parquet":
-            frame.write_parquet(temporary)
-        else:
-            frame.write_csv(temporary, separator="\t" if ending == ".tsv" else ",")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from fastsoftmax.cli.errors import DataError
 from fastsoftmax.cli.tables.cells import Place
@@ -37,54 +39,106 @@ class Features:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Part:
+    """Some consecutive rows of a table.
+
+    Attributes
+    ----------
+    batch : polars.DataFrame
+        The columns that were read.
+    X : ndarray or scipy.sparse.csr_array
+        Of the rows that are kept.
+    kept : ndarray, or None
+        True for these rows; None where all are.
+    """
+
+    batch: pl.DataFrame
+    X: Any
+    kept: Array | None
+
+
+class Encoder:
+    """What makes X of a table's rows, some after others."""
+
+    def __init__(self, recipe: Recipe, table: Table, dtype: np.dtype[Any]) -> None:
+        self.recipe = recipe = recipe.matched(table)
+        self._table, self._dtype = table, dtype
+        self._unseen = dict.fromkeys(recipe.names, 0)
+        self._numbers = [column for column in recipe.columns if isinstance(column, Number)]
+        self._spans = list(zip(recipe.columns, recipe.spans, strict=True))
+        spans = self._spans
+        self._places = [span.start for column, span in spans if isinstance(column, Number)]
+
+    def room(self, n_rows: int) -> _Dense | _Sparse:
+        """Where so many rows can be put."""
+        kind = _Sparse if self.recipe.is_sparse else _Dense
+        return kind(n_rows, self.recipe.n_dense, self._dtype)
+
+    def parts(self, others: Sequence[str] = ()) -> Iterator[Part]:
+        """All rows; other columns are read beside those of the recipe."""
+        names = list(dict.fromkeys([*self.recipe.names, *others]))
+        for first, batch in self._table.batches(names):
+            rows = self.room(batch.height)
+            kept = self.put(first, batch, rows)
+            yield Part(batch, rows.whole(), kept)
+
+    def put(self, first: int, batch: pl.DataFrame, rows: _Dense | _Sparse) -> Array | None:
+        """A batch, whose first row has this number, goes to `rows`; which are kept, if not all."""
+        block = rows.block(batch.height)
+        place = Place(self._table.name, first_row=first)
+        documents = []
+        lacking = np.zeros(batch.height, bool)
+        names = [column.name for column in self._numbers]
+        choice = self.recipe.missing
+        with reading(self._table.name):
+            values = np.empty((batch.height, len(names)), self._dtype)
+            cells = batch.select(names)
+            for number, missing in encode_numbers(self._numbers, cells, place, values):
+                _raise_if_refused(choice, missing, place.of(number.name), number)
+                lacking |= missing
+            block[:, self._places] = values
+            for column, span in self._spans:
+                if isinstance(column, Number):
+                    continue
+                here = place.of(column.name)
+                if isinstance(column, Text):
+                    found, lacks = column.encode(batch[column.name])
+                    documents.append(found)
+                else:
+                    lacks = column.encode(batch[column.name], here, block[:, span])
+                if isinstance(column, Category):
+                    self._unseen[column.name] += _unseen(block[:, span], lacks)
+                if lacks is not None:
+                    _raise_if_refused(choice, lacks, here, column)
+                    lacking |= lacks
+        kept = ~lacking if choice == "drop" and lacking.any() else None
+        rows.add(block, documents, kept)
+        return kept
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should be told of the rows so far."""
+        return [
+            f"column {name!r}: {count} rows of values that training did not have"
+            for name, count in self._unseen.items()
+            if count
+        ]
+
+
 def encode(
     recipe: Recipe, table: Table, dtype: np.dtype[Any], n_rows: int | None = None
 ) -> Features:
     """X of all rows, in `dtype`; without those to be dropped."""
-    recipe = recipe.matched(table)
+    encoder = Encoder(recipe, table, dtype)
     n_rows = table.count_rows() if n_rows is None else n_rows
-    rows = (_Sparse if recipe.is_sparse else _Dense)(n_rows, recipe.n_dense, dtype)
+    rows = encoder.room(n_rows)
     whole = np.ones(n_rows, bool)
-    unseen = dict.fromkeys(recipe.names, 0)
-    numbers = [column for column in recipe.columns if isinstance(column, Number)]
-    names = [column.name for column in numbers]
-    spans = list(zip(recipe.columns, recipe.spans, strict=True))
-    places = [span.start for column, span in spans if isinstance(column, Number)]
-    for first, batch in table.batches(recipe.names):
-        block = rows.block(batch.height)
-        place = Place(table.name, first_row=first)
-        documents = []
-        lacking = np.zeros(batch.height, bool)
-        with reading(table.name):
-            values = np.empty((batch.height, len(numbers)), dtype)
-            for number, missing in encode_numbers(numbers, batch.select(names), place, values):
-                _raise_if_refused(recipe.missing, missing, place.of(number.name), number)
-                lacking |= missing
-            block[:, places] = values
-            for column, span in spans:
-                if isinstance(column, Number):
-                    continue
-                here, cells = place.of(column.name), batch[column.name]
-                if isinstance(column, Text):
-                    found, lacks = column.encode(cells)
-                    documents.append(found)
-                else:
-                    lacks = column.encode(cells, here, block[:, span])
-                if isinstance(column, Category):
-                    unseen[column.name] += _unseen(block[:, span], lacks)
-                if lacks is not None:
-                    _raise_if_refused(recipe.missing, lacks, here, column)
-                    lacking |= lacks
-        kept = None
-        if recipe.missing == "drop" and lacking.any():
-            kept = whole[first : first + batch.height] = ~lacking
-        rows.add(block, documents, kept)
-    notes = [
-        f"column {name!r}: {count} rows of values that training did not have"
-        for name, count in unseen.items()
-        if count
-    ]
-    return Features(rows.whole(), None if whole.all() else whole, notes)
+    for first, batch in table.batches(encoder.recipe.names):
+        kept = encoder.put(first, batch, rows)
+        if kept is not None:
+            whole[first : first + batch.height] = kept
+    return Features(rows.whole(), None if whole.all() else whole, encoder.notes)
 
 
 class _Dense:
