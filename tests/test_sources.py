@@ -409,10 +409,17 @@ def test_ctrl_c_while_rows_are_read():
 
 def test_blocks_are_all_rows_in_order():
     """What is predicted for needs no labels."""
-    source = sources.batches(lambda: (X for X, _ in in_batches(700, Data.X, Data.y)()))
+    names = tuple("abcde")
+
+    def start():
+        for X, _ in in_batches(700, Data.X, Data.y)():
+            yield pytest.importorskip("pandas").DataFrame(X, columns=list(names))
+
+    source = sources.batches(start)
     found = list(sources.blocks(source))
     assert [first for first, _ in found] == list(range(0, N, 700))
     np.testing.assert_array_equal(np.concatenate([batch.X for _, batch in found]), Data.X)
+    assert {batch.names for _, batch in found} == {names}
     assert reading_threads() == []
 
 

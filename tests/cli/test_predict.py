@@ -156,6 +156,21 @@ def test_predictions_are_written_as_rows_are_read(
     assert (tmp_path / "parts.csv").read_text() == expected.write_csv()
 
 
+def test_a_pattern_means_several_files(run, fails, misused, frame, trained, tmp_path):
+    whole, out = tmp_path / "whole.parquet", tmp_path / "out.csv"
+    frame.write_parquet(whole)
+    for i, part in enumerate((frame[:50], frame[50:120], frame[120:])):
+        part.write_parquet(tmp_path / f"part-{i}.parquet")
+    expected = run("predict", trained, whole).stdout
+    assert run("predict", trained, tmp_path / "part-*.parquet", "-o", out).exit_code == 0
+    assert out.read_text() == expected
+    frame.drop("b").write_parquet(tmp_path / "part-3.parquet")
+    fails(run("predict", trained, tmp_path / "part-*.parquet"), "part-*.parquet", "b")
+    (tmp_path / "part-4.csv").write_text("a\n1\n")
+    misused(run("predict", trained, tmp_path / "part-*"), "only .parquet are read", "part-4.csv")
+    misused(run("predict", trained, tmp_path / "none-*.parquet"), "no file matches")
+
+
 def test_no_rows_have_no_predictions(run, trained, tmp_path):
     (tmp_path / "none.csv").write_text("a,b,n,id\n")
     out = tmp_path / "out.parquet"

@@ -13,7 +13,10 @@ from fastsoftmax.cli.errors import UsageError
 from fastsoftmax.cli.tables import MISSING
 
 DATA = "Data"  # the part of the help that tells of files and their columns
-_FILES = "a .csv, .tsv, .parquet, .npy, .npz or .svm file, or - for a .csv on standard input"
+_FILES = (
+    "a .csv, .tsv, .parquet, .npy, .npz or .svm file, several .parquet as 'part-*.parquet', or - "
+    "for a .csv on standard input"
+)
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help=f"The rows: {_FILES}.")]
 TrainingData = Annotated[

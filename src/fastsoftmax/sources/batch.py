@@ -29,6 +29,7 @@ class Batch(NamedTuple):
     weight: Array | None  # (n,)
     place: str  # what they are part of: a file, or which batch
     first: int  # the number of their first row there
+    names: tuple[str, ...] | None = None  # of the features, where `blocks` gives it
 
     def labels(self) -> Array:
         """y, where it is labels."""

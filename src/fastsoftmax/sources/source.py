@@ -96,5 +96,5 @@ def blocks(
     ):
         for batch in batches:
             frames.raise_unless_equal(reading.feature_names, names, "the model's")
-            yield first, batch._replace(X=seen.converted(batch))
+            yield first, batch._replace(X=seen.converted(batch), names=reading.feature_names)
             first += len(batch.X)

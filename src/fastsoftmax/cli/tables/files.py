@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import sys
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def read(
     if path == Path("-"):
         return _standard_input(separator, header)
     if not path.is_file():
-        raise UsageError(f"{path}: there is no such file")
+        return _of_pattern(path)
     compressed = path.suffix.lower() == ".gz"
     ending = (path.with_suffix("") if compressed else path).suffix.lower()
     if ending in _SEPARATORS:
@@ -60,6 +61,19 @@ def read(
         reason = str(error).strip().partition("\n")[0]
         raise DataError(f"{path} could not be read: {reason}") from None
     raise UsageError(f"{path}: the ending must be {ENDINGS}; text may be compressed (.csv.gz)")
+
+
+def _of_pattern(pattern: Path) -> Table:
+    """The Parquet files that a name with *, ? or [ means, sorted, as one table."""
+    text = str(pattern)
+    found = sorted(glob.glob(text, recursive=True)) if glob.has_magic(text) else []
+    if not found:
+        what = "no file matches" if glob.has_magic(text) else "there is no such file"
+        raise UsageError(f"{pattern}: {what}")
+    for name in found:
+        if not name.lower().endswith(".parquet"):
+            raise UsageError(f"{pattern}: of several files, only .parquet are read, not {name}")
+    return Parquet([Path(name) for name in found], text)
 
 
 def _standard_input(separator: str | None, header: bool) -> Table:

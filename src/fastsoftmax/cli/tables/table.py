@@ -81,9 +81,9 @@ def reading(name: str) -> Iterator[None]:
 
 
 class Parquet(Table):
-    """Columns with types."""
+    """Columns with types, of one file or of several with the same columns."""
 
-    def __init__(self, source: Path | bytes, name: str) -> None:
+    def __init__(self, source: Path | list[Path] | bytes, name: str) -> None:
         with reading(name):
             self._lazy = pl.scan_parquet(source, glob=False)
             self.types = dict(self._lazy.collect_schema())
