@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-EXTRA = {"click", "polars", "rich", "sklearn", "typer"}  # what the extra `[cli]` installs
+# What the extra `[cli]` installs.
+EXTRA = {"click", "polars", "pyarrow", "rich", "sklearn", "typer"}
 
 
 class UsageError(ValueError):

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from fastsoftmax.cli.errors import EXTRA, UsageError
+from fastsoftmax.sources import SourceError
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+_WORK = ValueError, TypeError, OSError, ArithmeticError, ImportError, MemoryError, SourceError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -55,7 +58,7 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
         print(end="", flush=True)  # what standard output does not take is an error too
-    except (ValueError, TypeError, OSError, ArithmeticError, ImportError, MemoryError) as error:
+    except _WORK as error:
         code = WRONG_USAGE if isinstance(error, UsageError) else FAILED
         if _is_broken_pipe(error):
             text = "whoever read the output closed it"

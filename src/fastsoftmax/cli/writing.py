@@ -43,12 +43,8 @@ def _text(write: Callable[[str], Any], separator: str) -> Write:
 
 def _parquet(path: Path, stack: ExitStack) -> Write:
     """polars itself writes whole frames only."""
-    try:
-        from pyarrow.parquet import ParquetWriter
-    except ImportError:
-        raise ImportError(
-            "writing .parquet needs pyarrow: pip install 'fastsoftmax[cli]'"
-        ) from None
+    from pyarrow.parquet import ParquetWriter
+
     opened: Any = None
 
     def add(frame: pl.DataFrame) -> None:
