@@ -271,17 +271,18 @@ def product(
     R: Array,
     *,
     centre: Array | None = None,
+    shift: Array | None = None,
     l2: float = 0.0,
     W: Array | None = None,
     out: Array | None = None,
 ) -> Array:
-    """(X - centre)' R (D, K) of rows R (N, K), contiguous, plus l2 W."""
-    G = np.zeros((columns.n_features, R.shape[1]), R.dtype) if out is None else out
+    """(X - centre)' R (D, K) of rows R (N, K), contiguous, plus l2 W; `shift` is the sum of R."""
+    G = np.empty((columns.n_features, R.shape[1]), R.dtype) if out is None else out
     overflows = np.zeros(columns.n_buckets, np.bool_)
     finish = _finish(G if W is None else W, l2)
     if centre is not None:
-        shift = R.sum(axis=0, dtype=np.float64).astype(R.dtype)
-        finish = finish._replace(centre=centre.astype(R.dtype), shift=shift)
+        shift = R.sum(axis=0, dtype=np.float64) if shift is None else shift
+        finish = finish._replace(centre=centre.astype(R.dtype), shift=shift.astype(R.dtype))
     slabs = list(columns.slabs())
     for rows in slabs:
         view = R[rows].ctypes.data, R.strides[0]
@@ -295,16 +296,11 @@ def _finish(W: Array, l2: float) -> Finish:
     return Finish(np.zeros(0, W.dtype), np.zeros(W.shape[1], W.dtype), l2, W)
 
 
-def logits(columns: Columns, weight: Array, W: Array, b: Array) -> Array:
+def logits(columns: Columns, weight: Array, W: Array, b: Array, out: Array | None = None) -> Array:
     """X W + b (N, K), whether finite or not."""
-    Z = np.empty((columns.n_rows, W.shape[1]), W.dtype)
+    Z = np.empty((columns.n_rows, W.shape[1]), W.dtype) if out is None else out
     predict(sparse.decision_function, columns, weight, W, b, tuple(views.as_rows(Z)))
     return Z
-
-
-def curve(P: Array, weight: Array, b: Array, Z: Array) -> None:
-    """A change Z + b of logits (N, K) becomes that of weight * P, in Z."""
-    launch(sparse.curve, P, weight, b, Z, parallel=pays_to_share(len(P), P.shape[1]))
 
 
 def moments(columns: Columns, weight: Array) -> tuple[Array, Array]:

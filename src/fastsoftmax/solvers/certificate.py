@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fastsoftmax.kernels.passes.inverse import invert
 from fastsoftmax.kernels.tiles.packing import padded
+from fastsoftmax.solvers.arrays import dot
 from fastsoftmax.solvers.objective import Objective, Point
 from fastsoftmax.threads import launch
 
@@ -140,7 +141,9 @@ def _dots(A: Array, B: Array) -> float:
     """The sum of products, row by row."""
     if A.flags.c_contiguous:
         return float(np.einsum("kd,kd->k", A, B).sum())
-    return float((A.T * B.T).sum(axis=0).sum())  # as sparse rows have them, by feature
+    if A.T.flags.c_contiguous and B.T.flags.c_contiguous:
+        return dot(A.T, B.T)  # as sparse rows have them, by feature
+    return float((A.T * B.T).sum(axis=0).sum())
 
 
 def norm(A: Array) -> float:

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastsoftmax.functional import cross_entropy_and_gradient, softmax
-from fastsoftmax.functional.sparse import curve
+from fastsoftmax.functional import softmax
+from fastsoftmax.solvers.arrays import combine, dot, residuals
 from fastsoftmax.solvers.certificate import inverse_of_biases
 from fastsoftmax.solvers.objective import Objective, Point
 from fastsoftmax.solvers.spans import FeatureSpan, RowSpan, Vector
@@ -33,19 +33,31 @@ _EXACT = 1e-2
 _DECREASE = 1e-4
 _HALVINGS = 20
 
-# Newton's steps on the biases, at most, and how far their gradient is to fall, in shares of the
-# tolerance and of what each class has in the targets.
-_BIAS_STEPS = 8
+# Newton's steps on the biases, at most, and how far their gradient is to fall, in shares of what
+# each class has in the targets: where a proof is not to be expected, and where it is, in shares of
+# the tolerance too. That is so once the promised gap is within so many tolerances.
+_BIAS_STEPS = 10
+_ROUGH = 1e-3
 _LEFT_OVER = 1e-6
+_NEAR = 1000.0
+
+# The Hessian of the biases is made anew where a step leaves more than this of their gradient, or
+# that is more than so much of what each class has: it could lead astray.
+_SLOW = 0.02
+_FAR = 0.1
 
 
 class _Fit(NamedTuple):
     """Logits and what they say."""
 
-    Z: Array  # (N, K), float64
+    Z: Array  # (N, K), float64, but for the biases
     biases: Array  # (K,)
     loss: float
     R: Array  # (N, K), the gradient of the mean loss
+    sums: Array  # (K,), of R
+
+    def probabilities(self, dtype: Any) -> Array:
+        return _probabilities(self.Z, self.biases, dtype)
 
 
 class NewtonCG:
@@ -56,6 +68,7 @@ class NewtonCG:
         self._tol = tol
         self._span: RowSpan | FeatureSpan | None = None
         self._at: tuple[Point, Vector, _Fit] | None = None  # the last point, in the span
+        self._inverse: Array | None = None  # of the Hessian of the biases, at some point
         self.count = 0
 
     def at(self, parameters: Array) -> Point:
@@ -66,16 +79,14 @@ class NewtonCG:
         wide = n > len(objective.samples.X)
         plain = bool((objective.scaling.scale == 1).all())
         span = self._span = RowSpan(objective, V) if wide and plain else FeatureSpan(objective)
-        Z = np.zeros((len(objective.samples.X), objective.n_classes))
         if V.any():
-            Z = span.logits(V)
+            Z, biases = span.logits(V), self._biases(parameters)
             objective.count_halves(1)
-        fit = self._fit(Z, self._biases(parameters))
-        parameters = parameters.copy(order="F")
-        if objective.intercept:
-            parameters[:, -1] = fit.biases
-        value = fit.loss + objective.penalty(parameters)
-        point = Point(parameters, fit.loss, value, span.gradient(parameters, fit.R))
+        else:
+            Z = np.zeros((len(objective.samples.X), objective.n_classes))
+            biases = self._biases_alone()
+        fit = self._fit(Z, biases)
+        point = self._point(parameters.copy(order="F"), fit)
         self._at = point, span.start(), fit
         return point
 
@@ -88,7 +99,7 @@ class NewtonCG:
         weights, fit = self._located(point)
         step = self._solved(point, weights, fit)
         direction = self._as_parameters(step)
-        slope = float(np.einsum("dk,dk->", direction.T, point.gradient.T))
+        slope = dot(direction.T, point.gradient.T)
         if not slope < 0:
             return None
         new = self._search(point, weights, fit, step, direction, slope)
@@ -111,7 +122,7 @@ class NewtonCG:
         known, weights, fit = self._at
         if known is not point:  # its biases may have changed, its weights have not
             biases = self._biases(point.parameters)
-            fit = self._fit(fit.Z - fit.biases, biases, polish=False)
+            fit = self._fit(fit.Z, biases, steps=1)
             self._at = point, weights, fit
         return weights, fit
 
@@ -122,26 +133,37 @@ class NewtonCG:
         biases: Array = parameters[:, -1]
         return biases
 
-    def _fit(self, Z: Array, biases: Array, *, polish: bool = True) -> _Fit:
-        """Of logits without biases, and biases, the best ones with `polish`."""
+    def _biases_alone(self) -> Array:
+        """The best ones where all weights are zero."""
         objective = self._objective
-        samples, shares = objective.samples, objective.target_shares
-        for _ in range(_BIAS_STEPS):
-            logits = Z + biases
-            loss, R = cross_entropy_and_gradient(
-                logits,
-                samples.targets,
-                sample_weight=samples.weight,
-                label_smoothing=objective.label_smoothing,
-            )
-            g = R.sum(axis=0)
-            enough = np.abs(g) <= _LEFT_OVER * self._tol * np.maximum(shares, 0)
-            if not (polish and objective.intercept) or enough.all():
+        if not objective.intercept:
+            return np.zeros(objective.n_classes)
+        with np.errstate(divide="ignore"):
+            b = np.log(objective.target_shares)
+        return b - b.mean() if np.isfinite(b).all() else np.zeros(objective.n_classes)
+
+    def _fit(self, Z: Array, biases: Array, *, steps: int = _BIAS_STEPS, near: bool = True) -> _Fit:
+        """Of logits without biases, and biases, the best ones after some steps."""
+        objective, shares = self._objective, np.maximum(self._objective.target_shares, 0)
+        enough = shares * (_LEFT_OVER * self._tol if near else _ROUGH)
+        known, before, last = self._inverse, np.inf, biases
+        R = np.empty_like(Z)
+        for left in reversed(range(steps if objective.intercept else 1)):
+            loss, sums = residuals(objective.samples, objective.label_smoothing, Z, biases, R)
+            size = np.abs(sums)
+            if not left or (size <= enough).all():
                 break
-            inverse = inverse_of_biases(objective.products_of_biases(softmax(logits)))
-            step = np.einsum("k,kl->l", g, inverse)
+            if self._inverse is known and size.max() > before:
+                biases, self._inverse = last, None  # which was that of another point
+                continue
+            slow = size.max() > _SLOW * before or (size > _FAR * shares).any()
+            if slow or self._inverse is None:
+                P = _probabilities(Z, biases, objective.narrow)
+                self._inverse = inverse_of_biases(objective.products_of_biases(P))
+            before, last = size.max(), biases
+            step = np.einsum("k,kl->l", sums, self._inverse)
             biases = biases - (step - step.mean())
-        return _Fit(logits, biases, float(loss), R)
+        return _Fit(Z, biases, loss, R, sums)
 
     def _solved(
         self, point: Point, weights: Vector, fit: _Fit, forcing: float = _FORCING
@@ -149,40 +171,27 @@ class NewtonCG:
         """About where the objective's second-order model at a point has its minimum."""
         span, objective = self._span, self._objective
         assert span is not None
-        dtype = span.dtype
-        P = softmax(fit.Z.astype(dtype))
-        a = objective.weights_of_rows().astype(dtype)
-        l2, unit = dtype.type(objective.l2), dtype.type(span.bias_unit)
-
-        def times(p: Vector) -> Vector:
-            Z = p.z.copy()
-            curve(P, a, unit * p.b, Z)
-            product = span.lifted(Z)
-            b = unit * Z.sum(axis=0, dtype=np.float64).astype(dtype)
-            objective.count_halves(2)
-            return Vector(
-                product.x + l2 * p.x, product.z + l2 * p.z, b, float(objective.l2) * p.of_start
-            )
-
+        P = fit.probabilities(span.dtype)
         r = span.downhill(point, weights, fit.R)
         objective.count_halves(1)
-        p, square = r, span.dot(r, r)
+        p, square = r.copy(), span.dot(r, r)
         enough = forcing**2 * square
         x, b, of_start = np.zeros_like(r.x), np.zeros_like(r.b), 0.0
         for _ in range(min(_MOST_PRODUCTS, 2 * point.parameters.size)):
-            product = times(p)
+            product = span.bent(P, p)
+            objective.count_halves(2)
             bend = span.dot(p, product)
             if not bend > 0:
                 break
             s = square / bend
-            x += dtype.type(s) * p.x
-            b += dtype.type(s) * p.b
+            combine(s, p.x, 1.0, x)
+            b += b.dtype.type(s) * p.b
             of_start += s * p.of_start
-            r = r.plus(-s, product)
+            r = product.combined(-s, 1.0, r)
             before, square = square, span.dot(r, r)
             if square <= enough:
                 break
-            p = r.plus(square / before, p)
+            p = r.combined(1.0, square / before, p)
         return Vector(x, r.z, b, of_start)
 
     def _as_parameters(self, step: Vector) -> Array:
@@ -213,17 +222,39 @@ class NewtonCG:
         objective.count_halves(1)
         of_biases = direction[:, -1] if objective.intercept else np.zeros(len(direction))
         noise = 4 * float(np.finfo(np.float64).eps) * abs(point.objective)
-        a = 1.0
+        near, a = self._is_near(point), 1.0
         for _ in range(_HALVINGS):
-            parameters = point.parameters + a * direction
-            new = self._fit(fit.Z - fit.biases + a * change, fit.biases + a * of_biases)
+            parameters, Z = a * direction, a * change
+            parameters += point.parameters
+            Z += fit.Z
+            new = self._fit(Z, fit.biases + a * of_biases, near=near)
             value = new.loss + objective.penalty(parameters)
             if value <= point.objective + _DECREASE * a * slope + noise:
-                if objective.intercept:
-                    parameters[:, -1] = new.biases
-                gradient = span.gradient(parameters, new.R)
-                after = Point(parameters, new.loss, value, gradient)
+                after = self._point(parameters, new)
+                if not near and self._is_near(after, 1.0):
+                    new = self._fit(Z, new.biases)
+                    after = self._point(parameters, new)
                 self._at = after, span.sum(weights, a, step), new
                 return after
             a /= 2
         return None
+
+    def _point(self, parameters: Array, fit: _Fit) -> Point:
+        """The point with a fit's biases, which are written to the parameters."""
+        objective, span = self._objective, self._span
+        assert span is not None
+        if objective.intercept:
+            parameters[:, -1] = fit.biases
+        value = fit.loss + objective.penalty(parameters)
+        return Point(parameters, fit.loss, value, span.gradient(parameters, fit.R, fit.sums))
+
+    def _is_near(self, point: Point, tolerances: float = _NEAR) -> bool:
+        """Whether the gap that the gradient promises, if it can, is within some tolerances."""
+        l2, g = self._objective.l2, point.gradient[:, : self._objective.n_features].T
+        return not l2 or dot(g, g) <= tolerances * self._tol * 2 * l2 * point.objective
+
+
+def _probabilities(Z: Array, biases: Array, dtype: Any) -> Array:
+    logits = np.empty(Z.shape, dtype)
+    np.add(Z, biases, out=logits, casting="same_kind")
+    return softmax(logits)

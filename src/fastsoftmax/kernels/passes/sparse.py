@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastsoftmax.kernels.compile.jit import jit, jit_borrowing, jit_callable, jit_inline
+from fastsoftmax.kernels.compile.jit import jit, jit_callable, jit_inline
 from fastsoftmax.kernels.compile.parallel import for_each
 from fastsoftmax.kernels.passes.buckets import COLUMN_AT, ROW_AT, Buckets
 from fastsoftmax.kernels.passes.fused import none_of
@@ -234,22 +234,3 @@ def predict_log_proba(run: int, given: Any, out: Any) -> bool:
 def predict(run: int, given: Any, out: Any) -> bool:
     """out (N, 1) = for the rows of a slab, the first class with the largest logit."""
     return predict_all(run, given, out, store_argmax)
-
-
-@jit_borrowing
-def curve_chunk(c: int, P: Array, weight: Array, b: Array, Z: Array) -> None:
-    """The rows of chunk c, for `curve`."""
-    size = chunk_rows(P.shape[0])
-    for n in range(c * size, min((c + 1) * size, P.shape[0])):
-        mean = P.dtype.type(0)
-        for k in range(b.size):
-            mean += P[n, k] * (Z[n, k] + b[k])
-        a = weight[n]
-        for k in range(b.size):
-            Z[n, k] = a * P[n, k] * (Z[n, k] + b[k] - mean)
-
-
-@jit_callable
-def curve(run: int, P: Array, weight: Array, b: Array, Z: Array) -> None:
-    """Z (N, K), a change of logits but for b, becomes that of weight * P."""
-    for_each(run, n_chunks(P.shape[0]), curve_chunk, (P, weight, b, Z))

@@ -67,6 +67,10 @@ PANEL = 192
 DIRECTIONS = 4
 
 
+# Numbers of a piece of a large array, where it is added to another or multiplied by it.
+PIECE = 2**13
+
+
 # Columns of sparse rows that always share a bucket.
 COLUMN_GROUP = 64
 
