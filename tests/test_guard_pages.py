@@ -46,7 +46,7 @@ import fastsoftmax as fs
 from fastsoftmax import csr, reference, validation
 from fastsoftmax.functional import decisions, linear, rows, sparse
 from fastsoftmax.kernels.vectors.vector_ir import VECTOR_BYTES
-from fastsoftmax.solvers import arrays, certificate, factors, newton, objective, spans
+from fastsoftmax.solvers import arrays, certificate, factors, folding, newton, objective, spans
 from fastsoftmax.training import columns, optimizer
 from guarded import Guard, GuardedNumpy
 
@@ -176,7 +176,7 @@ def everything_of_sparse_rows(guard, N, D, K, dtype, layouts, random):
 importlib.import_module("fastsoftmax.solvers.fit").SMALL = 0  # so that all are solved as sparse
 patched = (
     decisions, linear, rows, validation, optimizer, columns, certificate, factors, objective,
-    csr, sparse, arrays, newton, spans,
+    csr, sparse, arrays, folding, newton, spans,
 )
 deadline, cases = time.monotonic() + seconds, 0
 random = np.random.default_rng(VECTOR_BYTES)

@@ -18,6 +18,7 @@ from csr_rows import CSRRows
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastsoftmax as fs
+from fastsoftmax.solvers.folding import in_fewer_columns
 from fastsoftmax.training.columns import Moments, moments
 from fastsoftmax.training.samples import Samples
 
@@ -1102,6 +1103,26 @@ def test_weights_of_a_solution_lie_in_the_span_of_its_rows(monkeypatch):
     V = U.T @ B + 0.7 * V_0
     by_logits = (A * (U @ V)).sum() + 0.3 * (V_0 * V).sum()
     assert_allclose(((U.T @ A + 0.3 * V_0) * V).sum(), by_logits, **ROUNDING)
+
+
+def test_one_column_stands_for_those_of_one_row():
+    r = np.random.default_rng(0)
+    X = np.zeros((12, 40))
+    X[:, :3] = r.random((12, 3)) * (r.random((12, 3)) < 0.7)
+    X[np.arange(36) // 3, np.arange(3, 39)] = r.standard_normal(36)  # and the last has no entry
+    y = r.integers(0, 3, 12)
+    samples = Samples(fs.validation.rows_of(CSRRows.of(X)), y, np.ones(12), 12.0)
+    samples, folding = in_fewer_columns(samples)
+    XQ, Q = samples.X.dense(), folding.unfold(np.eye(folding.size))
+    assert folding.size == 3 + 12
+    assert_allclose(Q.T @ Q, np.eye(folding.size), **ROUNDING)
+    assert_allclose(XQ, X @ Q, **ROUNDING)
+    assert_allclose(XQ @ Q.T, X, **ROUNDING)
+    W = r.standard_normal((40, 3))
+    assert_allclose(folding.fold(W), Q.T @ W, **ROUNDING)
+    V = folding.fold(W)
+    assert fs.loss(XQ, y, V, l2=0.1) < fs.loss(X, y, W, l2=0.1)
+    assert_allclose(fs.loss(XQ, y, V, l2=0.1), fs.loss(X, y, Q @ V, l2=0.1), **ROUNDING)
 
 
 def test_slip_of_the_sign():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -154,6 +155,61 @@ def test_limits_and_callback():
     assert all(np.diff(seen) <= 0)
     assert fs.fit(X, y, max_passes=2).stopped == "max_passes"
     assert fs.fit(X, y, callback=lambda progress: True).stopped == "callback"
+
+
+def of_one_row(N=70, K=3, dtype=np.float64):
+    """Rows with four columns in common and some of their own; those of a row without weight too."""
+    r = np.random.default_rng(3)
+    own = np.zeros((N, 4 * N + 50))
+    for n in range(N - 5):
+        own[n, 4 * n : 4 * n + n % 5] = r.standard_normal(n % 5)
+    X = np.c_[r.random((N, 4)), own][:, r.permutation(4 * N + 54)]
+    weight = r.integers(1, 4, N) * (np.arange(N) != 33)
+    return sp.csr_array(X.astype(dtype)), r.integers(0, K, N), weight
+
+
+@pytest.mark.parametrize("start", [False, True])
+def test_columns_of_one_row(start):
+    X, y, weight = of_one_row()
+    X.data[X.indptr[33] : X.indptr[34]] = np.nan  # in a row that does not count
+    zero = np.flatnonzero(np.bincount(X.indices) == 1)[0]
+    X.data[X.indices == zero] = 0.0
+    init = None
+    if start:
+        W = np.random.default_rng(0).standard_normal((X.shape[1], 3))
+        init = fs.SoftmaxModel(W, np.zeros(3), range(3))
+    dense = X.toarray()
+    dense[33] = 0
+    options = {"sample_weight": weight, "l2": 1e-2, "tol": 1e-10}
+    result = fs.fit(X, y, init=init, **options)
+    expected = fs.fit(dense, y, standardize=False, **options)
+    assert result.converged
+    assert result.objective == pytest.approx(expected.objective, rel=1e-9)
+    np.testing.assert_allclose(result.model.W, expected.model.W, atol=2e-4)
+    assert not result.model.W[zero].any()
+    own = np.bincount(X.indices, minlength=X.shape[1]) < 2
+    assert np.abs(result.model.W[own]).max() > 0.1
+    path = fs.fit_path(X, y, l2s=[1e-1, 1e-2], sample_weight=weight, validation_data=(dense, y))
+    assert path.results[1].objective == pytest.approx(expected.objective, rel=2e-4)
+
+
+def test_columns_of_one_row_in_any_order():
+    X, y, weight = of_one_row(400, dtype=np.float32)
+    order = np.concatenate([np.arange(b - 1, a - 1, -1) for a, b in pairwise(X.indptr)])
+    other = sp.csr_array((X.data[order], X.indices[order].astype(np.int64), X.indptr), X.shape)
+    results = [fs.fit(rows, y, sample_weight=weight) for rows in (X, other)]
+    with fs.num_threads(1):
+        results.append(fs.fit(X, y, sample_weight=weight))
+    assert len({result.model.W.tobytes() for result in results}) == 1
+    assert results[0].model.W.dtype == np.float32
+
+
+def test_columns_of_one_row_beside_values_that_are_not_finite():
+    X, y, _ = of_one_row()
+    column = X.indices[X.indptr[5] + 1]
+    X.data[X.indptr[5] + 1] = np.inf
+    with pytest.raises(ValueError, match=rf"X\[5, {column}\] is inf"):
+        fs.fit(X, y)
 
 
 def test_no_entries_at_all():

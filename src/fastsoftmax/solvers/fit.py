@@ -15,6 +15,7 @@ from fastsoftmax.csr import CSR
 from fastsoftmax.functional.sparse import Columns
 from fastsoftmax.model import SoftmaxModel
 from fastsoftmax.solvers.factors import Factors, Shared
+from fastsoftmax.solvers.folding import Folding, in_fewer_columns
 from fastsoftmax.solvers.lbfgs import LBFGS
 from fastsoftmax.solvers.newton import NewtonCG
 from fastsoftmax.solvers.objective import FEWEST_ROWS, Objective
@@ -182,7 +183,13 @@ class Setup:
     first: tuple[Array, Array]  # W, b to start from
     targets: TargetSums
     entries: Columns | None  # of sparse rows
+    folding: Folding | None  # of their columns
     shared: Shared = field(default_factory=Shared)
+
+    @property
+    def n_features(self) -> int:
+        """Those of X."""
+        return self.samples.n_features if self.folding is None else self.folding.n_features
 
     def solve(self, l2: float, last: Solve | None = None, guess: Array | None = None) -> Solve:
         """The solution for a penalty, yet to be run.
@@ -216,7 +223,9 @@ class Setup:
         return Solve(objective, steps, last.parameters, *common, guess, at_start)
 
     def make_model(self, W: Array, b: Array) -> SoftmaxModel:
-        """Of the weights of the classes that were solved for."""
+        """Of the weights of the columns and classes that were solved for."""
+        if self.folding is not None:
+            W = self.folding.unfold(W)
         if not self.solved.all():
             V, c = W, b
             W = np.zeros((len(V), len(self.names)), V.dtype)
@@ -258,9 +267,13 @@ def prepare(
         if not solved.all():
             W, b, targets = W[:, solved], b[solved], targets_of(samples, int(solved.sum()))
     standardize = standardizes(standardize, sparse=samples.is_sparse)
-    entries = None
+    entries, folding = None, None
     if samples.is_sparse:
         samples = samples._replace(X=small_as_dense(samples.X))
+    if samples.is_sparse and not standardize:
+        samples, folding = in_fewer_columns(samples)
+        if folding is not None:
+            W = data.no_weights(folding.size, W.shape[1]) if init is None else folding.fold(W)
     if samples.is_sparse:
         entries = Columns(samples.X, samples.weight, int(np.count_nonzero(solved)), keep=True)
     spread = moments(samples, entries)
@@ -281,6 +294,7 @@ def prepare(
         (W, b),
         targets,
         entries,
+        folding,
     )
 
 

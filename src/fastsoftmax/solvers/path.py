@@ -101,7 +101,7 @@ def fit_path(
             held_out = None
             if validation_data is not None:
                 expected = setup.columns or setup.feature_names
-                known = setup.samples.n_features, setup.names, setup.dtype, expected
+                known = setup.n_features, setup.names, setup.dtype, expected
                 held_out = data.validation(validation_data, *known)
             with solving(progress, setup.limits.tol) as tell:
                 setup.limits.progress = tell

@@ -249,11 +249,15 @@ def classes_of(classes: Any, init: SoftmaxModel | None) -> Any:
     return model(init).classes if classes is None and init is not None else classes
 
 
+def no_weights(n_features: int, n_classes: int) -> Array:
+    """Zeros (D, K), of one number."""
+    return np.broadcast_to(np.float64(0), (n_features, n_classes))
+
+
 def starting_weights(init: Any, classes: Array, n_features: int) -> tuple[Array, Array]:
     """(W (D, K), b (K,)) of a model to go on from, its classes in our order; zeros for None."""
     if init is None:
-        zeros = np.broadcast_to(np.float64(0), (n_features, len(classes)))  # of one number
-        return zeros, np.zeros(len(classes))
+        return no_weights(n_features, len(classes)), np.zeros(len(classes))
     init = model(init)
     if len(init.W) != n_features:
         raise ValueError(f"init has {len(init.W)} features, X has {n_features}")
