@@ -156,8 +156,7 @@ def fit(
             with solving(progress, setup.limits.tol) as tell:
                 setup.limits.progress = tell
                 solve = setup.solve(factor)
-                solve.run()
-        return solve.result()
+                return solve.run()
     except (KeyboardInterrupt, SourceError) as error:
         if solve is None or not solve.has_begun:
             raise

@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
+from fastsoftmax.functional import sparse
 from fastsoftmax.functional.linear import Problem, evaluate, problem
 from fastsoftmax.functional.sparse import Columns
 from fastsoftmax.once import once
+from fastsoftmax.solvers.arrays import residuals
 from fastsoftmax.solvers.sums import (
     ChangeOfLogits,
     LossSums,
@@ -183,7 +185,12 @@ class Objective:
     def of_model(self, W: Array, b: Array) -> float:
         """The objective of a model as it is rounded, computed in float64."""
         W, b = W.astype(np.float64), b.astype(np.float64)
-        loss = self._evaluated(W, b, np.empty(W.shape), np.empty(b.shape))
+        if self.columns is None:
+            loss = self._evaluated(W, b, np.empty(W.shape), np.empty(b.shape))
+        else:
+            self.count_halves(1)
+            Z = sparse.logits(self.columns, self.samples.weight, W, b)
+            loss, _ = residuals(self.samples, self.label_smoothing, Z, np.zeros_like(b), Z)
         return loss + self.penalty(self.from_model(W, b))
 
     def change_of_logits(self, step: Array) -> float:
