@@ -1,0 +1,35 @@
+"""What docstrings say of pages, as links; and of a class, what is its own."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+
+DOCS = Path(__file__).parents[1]
+PAGE = re.compile(r"docs/([\w-]+)\.md")
+
+
+def link_pages(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """docs/math.md becomes a link to the page."""
+    lines[:] = [PAGE.sub(_link, line) for line in lines]
+
+
+def _link(found: re.Match[str]) -> str:
+    if not (DOCS / f"{found[1]}.md").exists():
+        raise ValueError(f"a docstring names {found[0]}, which is not there")
+    return f":doc:`/{found[1]}`"
+
+
+def leave_out(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """What scikit-learn or Python defined is described there."""
+    module = getattr(getattr(obj, "fget", None) or obj, "__module__", None) or ""
+    if skip or not module.startswith("fastsoftmax") or re.fullmatch(r"set_\w+_request", name):
+        return True
+    return None
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("autodoc-process-docstring", link_pages)
+    app.connect("autodoc-skip-member", leave_out)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
