@@ -26,17 +26,18 @@ WIDTHS = {"desk": (1400, 900), "phone": (390, 844)}
 PICTURED = ["index", "guide", "math", "results", "api", "_gallery/index", "internals", "training"]
 PICTURED += ["_api/fastsoftmax.loss_and_gradient"]
 SEEN = """
-const wide = [...document.querySelectorAll('main *')].filter(e =>
-    e.getBoundingClientRect().right > innerWidth + 1
-    && !e.closest('pre, .pst-scrollable-table-container, .math, mjx-container'));
+const scrolls = e => e && e.tagName != 'ARTICLE'
+    && (getComputedStyle(e).overflowX != 'visible' || scrolls(e.parentElement));
+const right = document.querySelector('article')?.getBoundingClientRect().right ?? innerWidth;
+const wide = [...document.querySelectorAll('article *')].filter(e =>
+    e.getBoundingClientRect().right > Math.min(right, innerWidth) + 1 && !scrolls(e.parentElement));
 return {
     rendered: document.querySelectorAll('mjx-container').length,
     formulas: document.querySelectorAll('.math').length,
-    wrong: document.querySelectorAll('mjx-merror').length,
+    wrong: document.querySelectorAll('mjx-merror, mjx-container [style*="color: red"]').length,
     broken: [...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src),
     fetched: performance.getEntriesByType('resource').map(e => e.name),
-    wide: document.documentElement.scrollWidth > innerWidth + 1
-        ? wide.slice(0, 3).map(e => e.outerHTML.slice(0, 120)).concat(['the page']) : [],
+    wide: wide.slice(0, 4).map(e => `${e.tagName} ${e.className} ${e.textContent.slice(0, 60)}`),
 };
 """
 

@@ -2,7 +2,8 @@
 
 On a code host the Markdown files link to each other by their paths. Some of these are no pages of
 the site under that name: CHANGELOG.md is the page `changes`, and docs/measured/*.md are tables of
-the page `results`.
+the page `results`. And where a link's text is the name of a file, [math.md](math.md), the site says
+the title of the page, or of the section that is quoted behind the link.
 """
 
 import re
@@ -12,7 +13,7 @@ from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = {"changes": "CHANGELOG.md", "contributing": "CONTRIBUTING.md"}
-LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
+LINK = re.compile(r"\[([^\[\]]*)\]\(([^)#\s]+)(#[^)]*)?\)(,\s+\"([^\"]+)\")?")
 
 
 def read(app: Sphinx, page: str, source: list[str]) -> None:
@@ -28,19 +29,47 @@ def read(app: Sphinx, page: str, source: list[str]) -> None:
 
 def _link(link: re.Match[str], folder: Path) -> str:
     """The link, from a page in docs/, to the page that shows the file it names in `folder`."""
-    path = (folder / link[1]).resolve()
-    if ":" in link[1] or not path.is_relative_to(ROOT):
+    text, path, anchor, quoted, section = link.groups(default="")
+    file = (folder / path).resolve()
+    page = _page(file) if ":" not in path else ""
+    if not page:
         return link[0]
-    name = path.relative_to(ROOT).as_posix()
-    anchor = link[2] or ""
-    pages = {file: f"{page}.md" for page, file in ELSEWHERE.items()} | {"README.md": "index.md"}
-    if name in pages:
-        return f"]({pages[name]}{anchor})"
+    if page == "results.md" and file.name != page:
+        return f'"[]({page}#{_shown_in(file)})"{quoted}'
+    if not text.endswith(".md") or anchor:
+        return f"[{text}]({page}{anchor}){quoted}"
+    if slug(section) in _headings(page):
+        return f'"[]({page}#{slug(section)})"'
+    return f"[]({page}){quoted}"
+
+
+def _page(file: Path) -> str:
+    """The file in docs/ that a file is shown by; "" for none."""
+    if not file.is_relative_to(ROOT):
+        return ""
+    name = file.relative_to(ROOT).as_posix()
+    pages = {path: f"{page}.md" for page, path in ELSEWHERE.items()} | {"README.md": "index.md"}
     if name.startswith("docs/measured/") and name.endswith(".md"):
-        return "](results.md)"
-    if name.startswith("docs/"):
-        return f"]({name.removeprefix('docs/')}{anchor})"
-    return link[0]
+        return "results.md"
+    return pages.get(name, name.removeprefix("docs/") if name.startswith("docs/") else "")
+
+
+def _shown_in(table: Path) -> str:
+    """The section of the page `results` that shows a table."""
+    name = table.relative_to(ROOT / "docs").as_posix()
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    above = text[: text.index(f"({name})")]
+    return slug(re.findall(r"^##+ (.*)$", above, re.MULTILINE)[-1])
+
+
+def _headings(page: str) -> set[str]:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return {slug(title) for title in re.findall(r"^##+ (.*)$", text, re.MULTILINE)}
+
+
+def slug(title: str) -> str:
+    """The anchor that a heading gets, here and on a code host."""
+    return re.sub(r"[^\w\- ]", "", " ".join(title.lower().split())).replace(" ", "-")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -65,6 +65,7 @@ axes.legend()
 # The weights of a class, one for each pixel: ink on red speaks for the digit, ink on blue against
 # it.
 figure, panels = plt.subplots(2, 5, figsize=(7, 3.2), layout="constrained")
+# sphinx_gallery_thumbnail_number = 2
 weights = optimum.model.W.T.reshape(10, 8, 8)
 most = np.abs(weights).max()
 for digit, axes in enumerate(panels.flat):
