@@ -24,6 +24,7 @@ extensions = [
     "docstrings",
     "formulas",
     "measured",
+    "names",
     "pages",
 ]
 exclude_patterns = ["_build", "_site", "measured", "gallery"]

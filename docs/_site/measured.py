@@ -137,7 +137,7 @@ def _bars(table: Table) -> Figure:
     names = [f"{row[first]}  {row.get('dtype', '')}" for row in table]
     axes.set_yticks([n + 0.43 for n in range(len(table))], names)
     axes.invert_yaxis()
-    axes.set_xlabel(f"times as fast is {OURS} as")
+    axes.set_xlabel(f"{OURS} is so many times as fast")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(sides))
     return figure
 
