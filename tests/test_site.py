@@ -63,5 +63,5 @@ def test_the_first_page_runs_as_written(capsys):
 def test_every_link_between_pages_leads_somewhere():
     for page in DOCS.glob("*.md"):
         links = re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text(encoding="utf-8"))
-        made = {"_gallery/index.rst"}  # when the site is built
-        assert [it for it in links if it not in made and not (DOCS / it).exists()] == [], page.name
+        there = [it for it in links if it.startswith("_gallery/") or (DOCS / it).exists()]
+        assert links == there, page.name  # the gallery is made when the site is built

@@ -29,7 +29,15 @@ def leave_out(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: 
     return None
 
 
+def hide_making(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: Any
+) -> tuple[str, None] | None:
+    """Of what only the library makes, the arguments are nobody's business."""
+    return ("", None) if what == "class" and "_make_" in (signature or "") else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", link_pages)
+    app.connect("autodoc-process-signature", hide_making)
     app.connect("autodoc-skip-member", leave_out)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -91,8 +91,8 @@ for estimator in (SoftmaxRegression(C=10), LogisticRegression(C=10, max_iter=100
 # %%
 # The most telling words
 # ----------------------
-# A word's weight for a class, beside those for the other classes. Of any text that has the word,
-# the class becomes more likely by that, however long the text is.
+# The weights of a word sum to zero over the classes: a positive one speaks for its class, against
+# the others.
 model = SoftmaxRegression(C=10).fit(X, y)
 words = vectorizer.get_feature_names_out()
 shown = model.classes_[:6]
