@@ -180,17 +180,41 @@ def test_soft_targets(cache):
         assert_same_rows(scanned, Data.X, P, np.ones(N))
 
 
-def test_sparse_batches_are_gathered():
+@pytest.mark.parametrize(("memory", "cache"), [("1MB", True), ("40KB", True), ("40KB", False)])
+def test_sparse_batches(memory, cache):
     dense = np.where(Data.X > 1, Data.X, 0)
+    dense[500:800] = 0
     X = scipy.sparse.csr_array(dense)
-    with sources.scan(sources.batches(in_batches(100, X, Data.y))) as scanned:
-        rows, targets, _ = scanned.resident()
-        assert isinstance(rows, CSR)
-        np.testing.assert_array_equal(rows.dense(), dense)
-        np.testing.assert_array_equal(targets, Data.numbers)
-        np.testing.assert_array_equal(scanned.take([7, 3])[0].dense(), dense[[7, 3]])
-    with pytest.raises(ValueError, match=r"sparse rows up to row .* memory='20KB'"):
-        sources.scan(sources.batches(in_batches(100, X, Data.y), memory=20_000))
+    X.indices = X.indices.astype(np.int64)
+
+    def start():
+        """In arrays that are filled anew for each batch."""
+        data, indices = np.empty(99 * D, np.float32), np.empty(99 * D, np.int64)
+        for first in range(0, N, 99):
+            part = X[first : first + 99]
+            data[: part.nnz], indices[: part.nnz] = part.data, part.indices
+            given = data[: part.nnz], indices[: part.nnz], part.indptr
+            yield scipy.sparse.csr_array(given, part.shape), Data.y[first : first + 99]
+
+    with sources.scan(sources.batches(start, memory=memory, cache=cache)) as scanned:
+        facts = scanned.facts
+        assert facts.sparse
+        assert facts.n_entries == X.nnz
+        assert (scanned.resident() is not None) == (memory == "1MB")
+        assert scanned.random == (cache or memory == "1MB")
+        windows = [(0, 1), (3, 400), (450, 790), (2000, N)]
+        for first, rows, targets, _ in scanned.windows(windows):
+            assert isinstance(rows, CSR)
+            assert rows.in_order
+            np.testing.assert_array_equal(rows.dense(), dense[first : first + len(rows)])
+            np.testing.assert_array_equal(targets, Data.numbers[first : first + len(rows)])
+        chosen = [7, 3, 3, 600, 601]
+        np.testing.assert_array_equal(scanned.take(chosen)[0].dense(), dense[chosen])
+        assert sum(len(targets) for _, targets, _ in scanned.labels()) == N
+        if scanned.random:
+            (piece,) = scanned.pieces([[(900, 1000), (20, 30)]])
+            expected = np.concatenate([dense[900:1000], dense[20:30]])
+            np.testing.assert_array_equal(piece[0].dense(), expected)
 
 
 # What columns become

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax.sources.errors import SourceChangedError
+from fastsoftmax.sources.gather import gathered
 from fastsoftmax.sources.rows import Rows
 from fastsoftmax.sources.streamed import Run
 
@@ -22,22 +23,24 @@ class RandomAccess:
 
     def __init__(
         self,
-        X: Rows,
+        X: Any,
         targets: Rows,
         weight: Rows | None,
         order: Array | None,
         begin: Callable[[], None],
         close: Callable[[], None],
     ) -> None:
-        self._X, self._targets, self._weight = X, targets, weight
+        self._X, self._targets, self._weight = X, targets, weight  # X: Rows or SparseRows
         self._order = order  # of the numbers that labels were given as they appeared
         self.begin, self.close = begin, close
 
-    def fill(self, runs: Sequence[Run], X: Array | None, targets: Array, weight: Array) -> None:
+    def fill(self, runs: Sequence[Run], X: Any, targets: Array, weight: Array) -> None:
         start = 0
         for first, stop in runs:
             part = slice(start, start + stop - first)
-            if X is not None:
+            if isinstance(X, list):
+                X.append(self._X.part(first, stop))
+            elif X is not None:
                 self._X.read(first, X[part])
             self._fill_targets(first, targets[part])
             if self._weight is not None:
@@ -70,7 +73,7 @@ class InOrder:
         self._part: Part | None = None
         self._first = 0  # the number of the first row of the part at hand
 
-    def fill(self, runs: Sequence[Run], X: Array | None, targets: Array, weight: Array) -> None:
+    def fill(self, runs: Sequence[Run], X: Any, targets: Array, weight: Array) -> None:
         start = 0
         for first, stop in runs:
             while first < stop:
@@ -79,7 +82,10 @@ class InOrder:
                 end = min(stop - self._first, len(part[0]))
                 rows = slice(start, start + end - begin)
                 for array, found in zip((X, targets, weight), part, strict=True):
-                    if array is not None and found is not None:
+                    if isinstance(array, list):
+                        # a copy: what the user has may be filled anew
+                        array.append(gathered([found[begin:end]]))
+                    elif array is not None and found is not None:
                         array[rows] = found[begin:end]
                 start, first = rows.stop, self._first + end
         if runs and runs[-1][1] == self._n_rows:

@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 
 
 class Cache:
-    """Arrays of as many rows each that grow together.
+    """Arrays that grow together.
 
     Up to `in_memory` bytes are held as they are; more go to temporary files while these take at
     most `on_disk` bytes; beyond that, all are dropped and `dropped` is true.
@@ -29,17 +29,19 @@ class Cache:
         self._in_memory, self._on_disk = in_memory, on_disk
         self._parts: list[list[Array]] = []
         self._files: list[BinaryIO] = []
-        self._bytes = self._n_rows = 0
+        self._bytes = 0
         self.dropped = False
 
     def append(self, *arrays: Array) -> None:
-        """More rows: for each of the arrays that grow, (n, ...)."""
+        """More rows, (n, ...), for each of the arrays that grow."""
         if self.dropped:
             return
         if not self._parts:
             self._parts = [[] for _ in arrays]
             self._kinds = [(array.dtype, array.shape[1:]) for array in arrays]
-        self._n_rows += len(arrays[0])
+            self._lengths = [0] * len(arrays)
+        for i, array in enumerate(arrays):
+            self._lengths[i] += len(array)
         self._bytes += sum(array.nbytes for array in arrays)
         if self._bytes > max(self._in_memory, self._on_disk):
             self.close()
@@ -85,7 +87,7 @@ class Cache:
         assert not self.dropped
         result: list[Rows] = []
         for i, (dtype, tail) in enumerate(self._kinds):
-            shape = self._n_rows, *tail
+            shape = self._lengths[i], *tail
             if self._files:
                 result.append(FileRows(self._files[i], 0, dtype, shape))
                 continue

@@ -52,7 +52,8 @@ def parquet(
         The budget, in bytes or as "512MB" or "2GiB", for rows in memory and in the making.
     cache : bool, int or str
         What decoded rows may take in temporary files, of which later passes read: True for half of
-        what is free there, False for nothing; each pass then reads the source.
+        what is free there, False for nothing; each pass then reads the source. They lie, without
+        names, in the folder that TMPDIR names: it should not be one in memory (tmpfs).
 
     Returns
     -------
@@ -170,8 +171,8 @@ def batches(
     start : callable
         ``start()`` begins a new pass and gives an iterable of ``(X, y)`` or ``(X, y,
         sample_weight)``, as `fastsoftmax.fit` takes them: the same rows in the same order each
-        time. X may be CSR, all of it or none; sparse rows are read whole. To predict, X alone will
-        do. Called, and gone through, in a thread that reads ahead.
+        time. X may be CSR, in all batches or none. To predict, X alone will do. Called, and gone
+        through, in a thread that reads ahead.
     classes, memory, cache
         As in `parquet`. A batch is taken as it comes, beside the budget.
 

@@ -17,7 +17,7 @@ from fastsoftmax.sources.ahead import run_ahead
 from fastsoftmax.sources.batch import Batch, Coded, weight_of
 from fastsoftmax.sources.cache import Cache, free_bytes
 from fastsoftmax.sources.errors import SourceChangedError
-from fastsoftmax.sources.gather import gathered
+from fastsoftmax.sources.gather import SparseRows
 from fastsoftmax.sources.rows import ArrayRows, ConvertedRows, Rows
 from fastsoftmax.sources.source import RowsSeen, Source
 from fastsoftmax.sources.streamed import Facts, StreamedRows, Window
@@ -73,7 +73,7 @@ class _FirstPass:
         self._seen, self._vocabulary = RowsSeen(dtype), Vocabulary(classes)
         on_disk = free_bytes() if source.cache is True else int(source.cache)
         self._cache = Cache(memory.kept(source.memory), on_disk)
-        self._sparse: list[CSR] = []
+        self._entries, self._in_order = 0, True  # of sparse rows
         self._n_rows = 0
         self._n_targets = -1  # of a row; 0 for labels
         self._weighted = False
@@ -98,7 +98,7 @@ class _FirstPass:
         self._seen.error = SourceChangedError
         facts = self._facts()
         if self._cache.dropped:
-            if self._X_on_disk is not None or self._sparse:
+            if self._X_on_disk is not None:
                 raise ValueError(
                     f"memory={memory.shown(self._source.memory)!r} is too small for the labels "
                     "and weights of all rows, and the cache may not hold them: see `cache`"
@@ -159,15 +159,13 @@ class _FirstPass:
             self._count(targets, weight)
         kept = [targets] if weight is None else [targets, weight]
         if isinstance(X, CSR):
-            self._sparse.append(gathered([X]))  # a copy: what the user has may be filled anew
-            total = sum(part.data.nbytes + part.indices.nbytes for part in self._sparse)
-            if total > memory.kept(self._source.memory):
-                raise ValueError(
-                    f"the sparse rows up to {batch.row(len(X) - 1)} take more than half of "
-                    f"memory={memory.shown(self._source.memory)!r}, and are read whole: give more"
-                )
+            entries = slice(int(X.indptr[0]), int(X.indptr[-1]))
+            ends = X.indptr[1:] - entries.start + self._entries
+            self._entries += X.n_entries
+            self._in_order &= X.in_order
+            kept = [X.data[entries], X.indices[entries], ends, *kept]
         elif self._X_on_disk is None:
-            kept.insert(0, X)
+            kept = [X, *kept]
         self._cache.append(*kept)
 
     def _count(self, numbers: Array, weight: Array | None) -> None:
@@ -204,14 +202,17 @@ class _FirstPass:
             weighted=weighted,
             total_weight=self._weight_sum.total if weighted else float(n_rows),
             largest_weight=self._weight_sum.largest if weighted else 1.0,
+            n_entries=self._entries,
         )
 
     def _kept(self) -> list[Any]:
         """X, targets and weights, as the cache and files hold them."""
         rows: list[Any] = self._cache.rows()
-        if self._sparse:
-            rows.insert(0, gathered(self._sparse))
-        elif self._X_on_disk is not None:
+        if self._seen.sparse:
+            n_features = self._seen.n_features
+            data, indices, ends, *others = rows
+            return [SparseRows(data, indices, ends, n_features, self._in_order), *others]
+        if self._X_on_disk is not None:
             X = self._X_on_disk
             rows.insert(0, X if X.dtype == self._seen.dtype else ConvertedRows(X, self._seen.dtype))
         return rows
@@ -220,8 +221,11 @@ class _FirstPass:
         self, X: Any, targets: Rows, weight: Rows | None, order: Array | None
     ) -> Window | None:
         """All rows as arrays, if they take at most half of the budget."""
-        if isinstance(X, CSR):
-            rows: Any = X
+        rows: Any
+        if isinstance(X, SparseRows):
+            rows = X.resident()
+            if rows is None:
+                return None
         elif isinstance(X, ArrayRows):
             rows = X.array
         else:

@@ -13,6 +13,7 @@ from fastsoftmax import validation as check
 from fastsoftmax.sources import memory
 from fastsoftmax.sources.ahead import read_ahead
 from fastsoftmax.sources.errors import SourceError
+from fastsoftmax.sources.gather import gathered
 
 Array = npt.NDArray[Any]
 Window = tuple[Any, Array, Array]  # X, targets, weight
@@ -35,6 +36,7 @@ class Facts(NamedTuple):
     weighted: bool  # whether the source has weights
     total_weight: float
     largest_weight: float
+    n_entries: int  # of sparse X
 
 
 class Access(Protocol):
@@ -42,10 +44,11 @@ class Access(Protocol):
 
     random: bool  # whether runs may be read in any order
 
-    def fill(self, runs: Sequence[Run], X: Array | None, targets: Array, weight: Array) -> None:
+    def fill(self, runs: Sequence[Run], X: Any, targets: Array, weight: Array) -> None:
         """The rows of `runs`, one run after another, into arrays of as many rows.
 
-        Without X, it is not asked for. Unless `random`, rows are asked for in order.
+        For sparse X, its parts are appended to a list. Without X, it is not asked for. Unless
+        `random`, rows are asked for in order.
         """
         ...
 
@@ -99,7 +102,10 @@ class StreamedRows:
         """What a row takes in a window: features, target and weight."""
         facts = self.facts
         targets = int(np.prod(facts.target_shape)) * facts.target_dtype.itemsize
-        return facts.n_features * facts.dtype.itemsize + targets + 8 * facts.weighted
+        X = facts.n_features * facts.dtype.itemsize
+        if facts.sparse:  # on average
+            X = -(-facts.n_entries * (facts.dtype.itemsize + 4) // facts.n_rows) + 8
+        return X + targets + 8 * facts.weighted
 
     def window_rows(self, step: int) -> int:
         """The most rows that a window may have: a multiple of `step`.
@@ -116,8 +122,8 @@ class StreamedRows:
     ) -> Generator[tuple[int, Any, Array, Array], None, None]:
         """(first, X, targets, weight) of each pair (first, stop) of row numbers, which ascend.
 
-        X (n, D) is in C order. What is given is valid until the next window is asked for. Rows are
-        read ahead by a thread that has ended when this generator has; close it
+        X (n, D) is in C order, or CSR. What is given is valid until the next window is asked for.
+        Rows are read ahead by a thread that has ended when this generator has; close it
         (`contextlib.closing`) where it is left early.
 
         Raises
@@ -147,10 +153,10 @@ class StreamedRows:
         wanted, places = np.unique(numbers, return_inverse=True)
         breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
         runs = [(int(part[0]), int(part[-1]) + 1) for part in np.split(wanted, breaks) if part.size]
-        fetched = self._new_buffers(len(wanted))
+        buffers = self._new_buffers(len(wanted))
         self._access.begin()
         try:
-            self._fill(runs, fetched)
+            fetched = self._filled(runs, *buffers)
         finally:
             self._access.end()
         if np.array_equal(places, np.arange(len(wanted))):
@@ -168,14 +174,14 @@ class StreamedRows:
         try:
             for first in range(0, n_rows, rows):
                 run = first, min(first + rows, n_rows)
-                _, targets, weight = self._new_buffers(run[1] - first, features=False)
-                self._fill([run], (None, targets, weight))
+                _, *arrays = self._new_buffers(run[1] - first, features=False)
+                _, targets, weight = self._filled([run], None, *arrays)
                 yield first, targets, weight
         finally:
             self._access.end()
 
     def _read(self, groups: Iterable[Sequence[Run]]) -> Generator[Window, None, None]:
-        groups = list(groups)
+        groups, facts = list(groups), self.facts
         if self._resident is not None:
             yield from (self._of_resident(group) for group in groups)
             return
@@ -188,9 +194,9 @@ class StreamedRows:
             if i == 0:
                 self._access.begin()
             X, targets, weight = buffers[i % memory.BUFFERS]
-            window = X[: sizes[i]], targets[: sizes[i]], weight[: sizes[i]]
-            self._fill(groups[i], window)
-            return window
+            size = sizes[i]
+            part = [] if facts.sparse else X[:size]
+            return self._filled(groups[i], part, targets[:size], weight[:size])
 
         ahead = memory.BUFFERS - 1
         yield from read_ahead(read, range(len(groups)), ahead, self._access.end)
@@ -204,19 +210,23 @@ class StreamedRows:
         X, targets, weight = self._resident
         return X[rows], targets[rows], weight[rows]
 
-    def _fill(self, runs: Sequence[Run], window: Any) -> None:
+    def _filled(self, runs: Sequence[Run], X: Any, targets: Array, weight: Array) -> Window:
+        """The rows of `runs`, in these arrays; sparse ones in place of a list."""
         try:
-            self._access.fill(runs, *window)
+            self._access.fill(runs, X, targets, weight)
         except SourceError:
             raise
         except Exception as error:
             raise SourceError(f"the source could not be read: {error}") from error
+        return gathered(X) if isinstance(X, list) else X, targets, weight
 
     def _new_buffers(self, n_rows: int, features: bool = True) -> Window:
         facts = self.facts
+        X: Any = None
         if facts.sparse:
-            raise ValueError("sparse rows are read whole")
-        X = np.empty((n_rows, facts.n_features), facts.dtype) if features else None
+            X = []
+        elif features:
+            X = np.empty((n_rows, facts.n_features), facts.dtype)
         targets = np.empty((n_rows, *facts.target_shape), facts.target_dtype)
         weight = np.empty(n_rows) if facts.weighted else check.sample_weight(None, n_rows)
         return X, targets, weight
