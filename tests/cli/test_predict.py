@@ -1,9 +1,12 @@
+import io
+
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
 import fastsoftmax as fs
+from fastsoftmax.cli.output import counting
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
@@ -176,3 +179,17 @@ def test_no_rows_have_no_predictions(run, trained, tmp_path):
     out = tmp_path / "out.parquet"
     assert run("predict", trained, tmp_path / "none.csv", "--keep", "id", "-o", out).exit_code == 0
     assert pl.read_parquet(out).schema == {"id": pl.String, "prediction": pl.String}
+
+
+def test_rows_are_counted_on_a_terminal(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for stream, words in ((Terminal(), "predicted for 1,500 rows"), (io.StringIO(), "")):
+        monkeypatch.setattr("sys.stderr", stream)
+        with counting("predicted for") as count:
+            count(1000)
+            count(500)
+        assert words in stream.getvalue()
+        assert bool(stream.getvalue()) == bool(words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -47,6 +47,21 @@ def show(what: Any) -> None:
 def note(text: str) -> None:
     """Tell a person what is no part of the output."""
     print(f"fastsoftmax: {text}", file=sys.stderr)
+
+
+@contextmanager
+def counting(what: str, wanted: bool = True) -> Iterator[Callable[[int], None]]:
+    """What is told of more rows, and shows on the terminal how many there were."""
+    if not wanted or not sys.stderr.isatty():
+        yield lambda rows: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    text = TextColumn(what + " {task.completed:,.0f} rows")
+    with Progress(SpinnerColumn(), text, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda rows: bar.advance(task, rows)
 
 
 @contextmanager

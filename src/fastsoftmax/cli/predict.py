@@ -9,7 +9,7 @@ import typer
 
 from fastsoftmax.cli import options
 from fastsoftmax.cli.errors import UsageError
-from fastsoftmax.cli.output import check_writable, note
+from fastsoftmax.cli.output import check_writable, counting, note
 
 if TYPE_CHECKING:
     import polars as pl
@@ -88,11 +88,13 @@ def command(
         part: Part | None = next(parts)
         following = next(parts, None)
         few = following is None
-        while part is not None:
-            columns = _columns(saved.model, part.X, kept if proba else None, few)
-            frame = _frame(columns, part.kept)
-            write(part.batch.select(kept).hstack(frame) if kept else frame)
-            part, following = following, next(parts, None)
+        with counting("predicted for", wanted=output is not None and not few) as count:
+            while part is not None:
+                columns = _columns(saved.model, part.X, kept if proba else None, few)
+                frame = _frame(columns, part.kept)
+                write(part.batch.select(kept).hstack(frame) if kept else frame)
+                count(len(frame))
+                part, following = following, next(parts, None)
     for text in rows.notes:
         note(text)
 
