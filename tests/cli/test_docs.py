@@ -35,6 +35,7 @@ def folder(tmp_path):
         }
     )
     weather.write_csv(folder / "weather.csv")
+    weather.write_parquet(folder / "weather-1.parquet")
     (folder / "weather.csv.gz").write_bytes(gzip.compress(weather.write_csv().encode()))
     weather.sample(40, seed=1).write_csv(folder / "later.csv")
     weather.drop("sky").sample(7, seed=2).write_csv(folder / "new.csv")

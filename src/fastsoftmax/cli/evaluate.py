@@ -52,7 +52,7 @@ def command(
             first_index=saved.first_index,
         )
         X, labels, notes = labelled(saved, source, label, missing)
-        found = evaluation(saved.model, X, labels)
+        found = evaluation(saved.model, [(X, labels)])
     for text in notes:
         note(text)
     if plot is not None:

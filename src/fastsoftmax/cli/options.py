@@ -105,6 +105,16 @@ def check_separator(separator: str | None) -> None:
         raise UsageError(f"--separator must be one ASCII character, got {separator!r}")
 
 
+def size(text: str, option: str) -> int:
+    """Bytes, of text such as 512MB."""
+    from fastsoftmax.sources.memory import parse
+
+    try:
+        return parse(text, option)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
 def threads(count: int | None) -> AbstractContextManager[None]:
     """In this context, so many threads compute."""
     if count is None:

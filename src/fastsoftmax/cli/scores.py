@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,24 +23,28 @@ _MOST_PAIRS = 10
 _SCORES = ("precision", "recall", "f1")
 
 
-def evaluation(model: SoftmaxModel, X: Any, labels: Array) -> dict[str, Any]:
-    """What `--json` prints; `labels` (N,) are indices of classes.
+def evaluation(model: SoftmaxModel, parts: Iterable[tuple[Any, Array]]) -> dict[str, Any]:
+    """What `--json` prints, of rows X in one part or several; labels (N,) are indices of classes.
 
     A score without a row or a prediction to go by is None. Macro averages are over the classes
     that have the score.
     """
     n_classes = len(model.classes)
-    predicted = predict(X, model.W, model.b)
-    pairs = np.bincount(labels * n_classes + predicted, minlength=n_classes**2)
+    pairs, total = np.zeros(n_classes**2, np.int64), 0.0
+    for X, labels in parts:
+        predicted = predict(X, model.W, model.b)
+        pairs += np.bincount(labels * n_classes + predicted, minlength=n_classes**2)
+        total += float(loss(X, labels, model.W, model.b)) * len(labels)
+    n_rows = int(pairs.sum())
     confusion = pairs.reshape(n_classes, n_classes)
     right, support, guesses = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
     with np.errstate(invalid="ignore"):  # 0 / 0: there is no such score
         scores = [right / guesses, right / support, 2 * right / (guesses + support)]
     columns = [_numbers(score) for score in scores]
     return {
-        "rows": len(labels),
-        "accuracy": float(np.mean(predicted == labels)),
-        "log_loss": float(loss(X, labels, model.W, model.b)),
+        "rows": n_rows,
+        "accuracy": int(right.sum()) / n_rows,
+        "log_loss": total / n_rows,
         "macro": dict(zip(_SCORES, _numbers([_mean(score) for score in scores]), strict=True)),
         "classes": [
             {"class": name, **dict(zip(_SCORES, row, strict=True)), "support": int(n)}

@@ -139,6 +139,15 @@ def command(
         ),
     ] = 0,
     threads: options.Threads = None,
+    memory: Annotated[
+        str,
+        typer.Option(
+            metavar="SIZE",
+            help="How much memory the numbers of a table may take, such as 512MB or 2GiB: a larger "
+            "one is read piece by piece.",
+            rich_help_panel=options.DATA,
+        ),
+    ] = "4GB",
     optimum: Annotated[
         bool,
         typer.Option(
@@ -242,6 +251,7 @@ def command(
     options.check_separator(separator)
     check_writable(output)
     check_plot(plot)
+    budget = options.size(memory, "--memory")
     from fastsoftmax.cli.training.request import Request
     from fastsoftmax.cli.training.run import run
 
@@ -267,6 +277,7 @@ def command(
         optimum=optimum,
         cv=cv,
         seed=seed,
+        memory=budget,
         solver={
             "l2": "auto" if l2 is None else l2,
             **({} if standardize is None else {"standardize": standardize}),

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fastsoftmax.cli.errors import DataError, UsageError
 from fastsoftmax.cli.model_file import Saved
+from fastsoftmax.cli.scores import evaluation
 from fastsoftmax.cli.tables.encoding import encode
 from fastsoftmax.cli.tables.labels import label_column, read_labels, refuse_nonsense
 from fastsoftmax.cli.tables.learning import learn
@@ -18,6 +19,8 @@ from fastsoftmax.cli.tables.recipe import Recipe
 from fastsoftmax.cli.tables.table import Table
 from fastsoftmax.cli.tables.text import learn_text
 from fastsoftmax.cli.training.request import Request
+from fastsoftmax.cli.training.split import held_out, put_last
+from fastsoftmax.cli.training.streamed import StreamedData, left_out
 from fastsoftmax.labels import class_array
 from fastsoftmax.model import SoftmaxModel
 
@@ -34,11 +37,31 @@ class TrainingData:
     names: tuple[str, ...] | None = None
     notes: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.n_rows, self.n_features = self.X.shape
+        self.n_train = self.n_rows
+
+    def hold_out(self, fraction: float, seed: int) -> None:
+        """So many rows are not trained on; they are put last."""
+        test = held_out(self.y, fraction, seed)
+        self.X, self.y = put_last(self.X, self.y, test)
+        self.n_train -= int(test.sum())
+
+    def rows(self, whole: bool = False) -> tuple[Any, Array]:
+        """What `fit` is called with: the rows to train on, or all."""
+        stop = self.n_rows if whole else self.n_train
+        return self.X[:stop], self.y[:stop]
+
+    def judged(self, model: SoftmaxModel) -> dict[str, Any]:
+        """How a model does on the rows held out."""
+        labels = model.label_indices(self.y[self.n_train :])
+        return evaluation(model, [(self.X[self.n_train :], labels)])
+
     def saved(self, model: SoftmaxModel) -> Saved:
         return Saved(model, self.recipe)
 
 
-def training_data(asked: Request) -> TrainingData:
+def training_data(asked: Request) -> TrainingData | StreamedData:
     """All rows of the file, or the digits where there is none."""
     if asked.file is None:
         from sklearn.datasets import load_digits
@@ -70,7 +93,7 @@ def _of_matrix(matrix: Matrix, asked: Request) -> TrainingData:
     return TrainingData(X, y, recipe, matrix.names)
 
 
-def _of_table(table: Table, asked: Request) -> TrainingData:
+def _of_table(table: Table, asked: Request) -> TrainingData | StreamedData:
     label = label_column(table, asked.label)
     kept = table.named(asked.features, "--features") or table.columns
     dropped = {*table.named(asked.drop, "--drop"), label}
@@ -89,6 +112,12 @@ def _of_table(table: Table, asked: Request) -> TrainingData:
     dtype = np.dtype(
         asked.dtype if asked.dtype != "auto" else "float32" if learnt.float32 else "float64"
     )
+    if not recipe.is_sparse and learnt.n_rows * recipe.width * dtype.itemsize > asked.memory:
+        place = f"{table.name}: column {label!r}"
+        how: dict[str, Any] = {"memory": asked.memory, "tells": not asked.as_json}
+        streamed = StreamedData(recipe, table, dtype, (y, rows), learnt.n_rows, **how)
+        refuse_nonsense(streamed.y, place, asked.many_classes)
+        return streamed
     found = encode(recipe, table, dtype, learnt.n_rows)
     X = found.X
     notes = []
@@ -99,7 +128,6 @@ def _of_table(table: Table, asked: Request) -> TrainingData:
         if not labelled.all():
             X = X[labelled[complete]]
         y = y[complete[labelled]]
-        left_out = learnt.n_rows - len(y)
-        notes.append(f"{left_out} of {learnt.n_rows} rows with missing values are left out")
+        notes.append(left_out(learnt.n_rows - len(y), learnt.n_rows))
         refuse_nonsense(y, f"{table.name}: column {label!r}", asked.many_classes)
     return TrainingData(X, y, recipe, recipe.feature_names, notes)

@@ -35,6 +35,7 @@ class Request:
     optimum: bool
     cv: int | None
     seed: int
+    memory: int
     solver: dict[str, Any]
 
     def read(self, file: Path, first_index: int | None = None) -> Table | Matrix:

@@ -12,15 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax.cli.applying import labelled
+from fastsoftmax.cli.errors import UsageError
 from fastsoftmax.cli.output import facts_table, note, show
 from fastsoftmax.cli.scores import by_class, evaluation
 from fastsoftmax.cli.tables.labels import label_column
 from fastsoftmax.cli.tables.table import Table
-from fastsoftmax.cli.training.data import TrainingData, training_data
-from fastsoftmax.cli.training.fitting import Result, refitted, trained
+from fastsoftmax.cli.training.data import training_data
+from fastsoftmax.cli.training.fitting import Data, Result, refitted, trained
 from fastsoftmax.cli.training.optimum import choose_penalty, optimum_facts
 from fastsoftmax.cli.training.request import Request
-from fastsoftmax.cli.training.split import held_out, put_last
+from fastsoftmax.cli.training.streamed import StreamedData
 from fastsoftmax.solvers import FitResult
 
 Array = npt.NDArray[Any]
@@ -35,52 +36,47 @@ def run(asked: Request) -> None:
             label_column(test, asked.label)  # an error comes before the training
     for text in data.notes:
         note(text)
-    n_train = len(data.y)
     if asked.test_fraction:
-        split = held_out(data.y, asked.test_fraction, asked.seed)
-        data.X, data.y = put_last(data.X, data.y, split)
-        n_train -= int(split.sum())
-    X, y = data.X[:n_train], data.y[:n_train]
+        data.hold_out(asked.test_fraction, asked.seed)
     solver = dict(asked.solver)
     if asked.dtype != "auto":
         solver["dtype"] = asked.dtype
     if asked.cv is not None:
+        if isinstance(data, StreamedData):
+            raise UsageError(f"--cv needs all rows in memory: {asked.file} takes more --memory")
         solver.pop("l2")
-        solver["l2"] = choose_penalty(X, y, asked.cv, asked.seed, asked.as_json, **solver)
+        solver["l2"] = choose_penalty(*data.rows(), asked.cv, asked.seed, asked.as_json, **solver)
     started = time.perf_counter()
-    result = trained(asked, data, X, y, solver)
+    result = trained(asked, data, solver)
     seconds = time.perf_counter() - started
     found = None
     if test is not None:
         X_test, labels, notes = labelled(data.saved(result.model), test, asked.label, None)
         for text in notes:
             note(text)
-        found = evaluation(result.model, X_test, labels)
-    elif n_train < len(data.y):
-        labels = result.model.label_indices(data.y[n_train:])
-        found = evaluation(result.model, data.X[n_train:], labels)
-    n_saved = n_train
+        found = evaluation(result.model, [(X_test, labels)])
+    elif data.n_train < data.n_rows:
+        found = data.judged(result.model)
+    n_saved = data.n_train
     if asked.refit:
-        n_saved = len(data.y)
-        result = refitted(asked, data, solver, n_train)
+        n_saved = data.n_rows
+        result = refitted(asked, data, solver)
     if asked.plot is not None:
         result.plot().figure.savefig(asked.plot)
     if asked.as_json:
         print(json.dumps(_summary(asked, data, result, seconds, n_saved, found), allow_nan=False))
         return
-    _tell(data, result, seconds, n_train, found)
+    _tell(data, result, seconds, found)
     if asked.plot is not None:
         what = "the gap" if asked.optimum else "loss curves"
         show(f"{what} drawn as {asked.plot}")
-    for line in _ending(asked, len(data.y), n_saved):
+    for line in _ending(asked, data.n_rows, n_saved):
         show(line)
 
 
-def _tell(
-    data: TrainingData, result: Result, seconds: float, n_train: int, found: dict[str, Any] | None
-) -> None:
+def _tell(data: Data, result: Result, seconds: float, found: dict[str, Any] | None) -> None:
     """What a person is told of the data, the training and the test."""
-    n_rows, n_features = data.X.shape
+    n_rows, n_features, n_train = data.n_rows, data.n_features, data.n_train
     table = facts_table()
     n_classes = len(result.model.classes)
     table.add_row("data", f"{n_rows} rows x {n_features} features, {n_classes} classes")
@@ -122,7 +118,7 @@ def _ending(asked: Request, n_rows: int, n_saved: int) -> Iterator[str]:
 
 def _summary(
     asked: Request,
-    data: TrainingData,
+    data: Data,
     result: Result,
     seconds: float,
     n_saved: int,
@@ -143,10 +139,9 @@ def _summary(
             "epochs": len(result.history["loss"]),
             "learning_rate": result.learning_rate,
         }
-    n_rows, n_features = data.X.shape
     return {
-        "rows": n_rows,
-        "features": n_features,
+        "rows": data.n_rows,
+        "features": data.n_features,
         "classes": result.model.classes.tolist(),
         "trained_on": n_saved,
         "model": None if asked.output is None else str(asked.output),
