@@ -112,9 +112,9 @@ class ProductSums:
         self._scaling, self._n_features, self._intercept = scaling, n_features, intercept
         self._dtype, self._model, self._n_coefficients = dtype, model, n_coefficients
         size = (n_coefficients + 1) * (n_features + intercept)
-        self._leaf = 0
-        self._sums = np.zeros((size, size))
-        self._total = np.zeros((size, size) if n_leaves(rows.n_rows) > 1 else (0, 0))
+        self._shape, self._leaf = (size, size), 0
+        self._sums = np.zeros(self._shape)
+        self._total = np.zeros(self._shape if n_leaves(rows.n_rows) > 1 else (0, 0))
 
     def add(self, first: int, part: Samples) -> None:
         n_classes = 0 if self._model is None else len(self._model[1])
@@ -138,7 +138,7 @@ class ProductSums:
 
     def of_leaf(self, leaf: int) -> ProductSums:
         twin = copy.copy(self)
-        twin._leaf, twin._sums = leaf, np.zeros_like(self._sums)
+        twin._leaf, twin._sums = leaf, np.zeros(self._shape)
         twin._total = np.empty((0, 0))
         return twin
 
@@ -214,9 +214,12 @@ class TargetSums:
     """What is known of targets and weights."""
 
     def __init__(self, rows: Rows, n_classes: int) -> None:
-        self._n_rows = rows.n_rows
-        self._of_class = np.zeros((n_leaves(rows.n_rows), n_classes))
-        self._squares = np.zeros(n_leaves(rows.n_rows))  # of target weights
+        self._n_rows, self._n_classes = rows.n_rows, n_classes
+        self._clear()
+
+    def _clear(self) -> None:
+        self._of_class = np.zeros((n_leaves(self._n_rows), self._n_classes))
+        self._squares = np.zeros(n_leaves(self._n_rows))  # of target weights
         self.largest = 0.0  # of the rows' target weights
         self.least_weight = math.inf  # of those above zero
 
@@ -241,7 +244,9 @@ class TargetSums:
             self._of_class[leaf] = np.bincount(numbers, np.concatenate([of_class, weight[rows]]))
 
     def of_leaf(self, leaf: int) -> TargetSums:
-        return copy.deepcopy(self)
+        twin = copy.copy(self)
+        twin._clear()
+        return twin
 
     def take(self, leaf: int, sums: TargetSums) -> None:
         self._of_class[leaf], self._squares[leaf] = sums._of_class[leaf], sums._squares[leaf]

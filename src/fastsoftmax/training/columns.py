@@ -91,7 +91,7 @@ class MomentSums:
     """The moments of each chunk of rows, by its differences to one of its rows."""
 
     def __init__(self, n_rows: int, n_features: int, leaf: int | None = None) -> None:
-        self._n_rows, self._leaf = n_rows, leaf or 0
+        self._n_rows, self._n_features, self._leaf = n_rows, n_features, leaf or 0
         chunks = n_chunks(n_rows) if leaf is None else chunks_of_leaf(n_rows)
         self._weights = np.zeros(chunks)
         self._sums = np.zeros((3, chunks, n_features))
@@ -104,7 +104,7 @@ class MomentSums:
         launch(column_moments, *arrays, *grid, self._weights, self._sums, parallel=parallel)
 
     def of_leaf(self, leaf: int) -> MomentSums:
-        return MomentSums(self._n_rows, self._sums.shape[2], leaf)
+        return MomentSums(self._n_rows, self._n_features, leaf)
 
     def take(self, leaf: int, sums: MomentSums) -> None:
         first = leaf * chunks_of_leaf(self._n_rows)

@@ -26,7 +26,11 @@ class Sums(Protocol):
         """Consecutive rows, the first of which has this number among all; they come in order."""
 
     def of_leaf(self, leaf: int) -> Sums:
-        """The same sums, yet of no rows, for those of one leaf alone."""
+        """The same sums, yet of no rows, for those of one leaf alone.
+
+        Those attributes that are the same objects as before are all that this needs, and stay as
+        they are.
+        """
 
     def take(self, leaf: int, sums: Any) -> None:
         """What `of_leaf` has become; leaves come in order."""
