@@ -245,7 +245,8 @@ class SoftmaxRegressionCV(Solved):
                 raise ValueError(f"fold {fold} of cv has no row to train on that counts")
             if class_weight is not None:
                 weight *= data.weight_by_class(class_weight, numbers, classes, weight)[numbers]
-            l2s = [l2_of(C, len(classes), weight, dtype) for C in Cs]
+            total_weight = check.weight_of_rows(weight)
+            l2s = [l2_of(C, len(classes), total_weight, dtype) for C in Cs]
             path = fit_path(X, numbers, classes=every, sample_weight=weight, l2s=l2s, **options)
             held_out = X[test], y[test], None if sample_weight is None else sample_weight[test]
             for at, result in enumerate(path.results):

@@ -145,16 +145,28 @@ class SoftmaxRegression(Solved):
         return self._become(copy.copy(self)._fit(X, y, sample_weight))
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> SoftmaxRegression:
-        if self.l1_ratio not in (None, 0):
-            raise ValueError(f"l1_ratio must be 0 or None: there is no l1, got {self.l1_ratio!r}")
-        C = math.inf if self.penalty is None else inverse_strength(self.C)
-        goes_on = check.flag(self.warm_start, "warm_start") and hasattr(self, "model_")
+        C, goes_on = self._strength(), self._goes_on()
         X, y, classes = self._samples(X, y, sample_weight, reset=not goes_on)
-        if goes_on and not np.array_equal(classes, self.classes_):
-            raise ValueError("warm_start needs the classes of the last fit")
+        init = self._init(classes)
         class_weight = of_classes(self.class_weight, classes)
         weight = weights(X, y, classes, sample_weight, class_weight)
-        init: SoftmaxModel | None = self.model_ if goes_on else None
         result = self._solve(X, y, classes, weight, C, init)
         self.n_iter_ = np.array([math.ceil(result.n_passes)], np.int32)
         return self
+
+    def _strength(self) -> float:
+        """The C that is asked for."""
+        if self.l1_ratio not in (None, 0):
+            raise ValueError(f"l1_ratio must be 0 or None: there is no l1, got {self.l1_ratio!r}")
+        return math.inf if self.penalty is None else inverse_strength(self.C)
+
+    def _goes_on(self) -> bool:
+        return check.flag(self.warm_start, "warm_start") and hasattr(self, "model_")
+
+    def _init(self, classes: Array) -> SoftmaxModel | None:
+        """The model to go on from, if that is asked for."""
+        if not self._goes_on():
+            return None
+        if not np.array_equal(classes, self.classes_):
+            raise ValueError("warm_start needs the classes of the last fit")
+        return self.model_

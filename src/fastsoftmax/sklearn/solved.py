@@ -84,17 +84,23 @@ class Solved(Classifier):
             y,
             classes=classes,
             sample_weight=weight,
-            l2=l2_of(C, len(classes), weight, check.precision_of(X)),
+            l2=l2_of(C, len(classes), check.weight_of_rows(weight), check.precision_of(X)),
             init=init,
             feature_names=getattr(self, "feature_names_in_", None),
-            progress=_show if is_verbose(self.verbose) else False,
+            progress=self._progress(),
             **self._options(),
         )
+        self._learn(classes, result, stacklevel=5)
+        return result
+
+    def _progress(self) -> Any:
+        return _show if is_verbose(self.verbose) else False
+
+    def _learn(self, classes: Array, result: FitResult, stacklevel: int) -> None:
         self.classes_, self.model_ = classes, result.model
         self.objective_, self.dual_gap_ = result.objective, result.gap
         if not result.converged:
-            warnings.warn(self._excuse(result), ConvergenceWarning, stacklevel=4)
-        return result
+            warnings.warn(self._excuse(result), ConvergenceWarning, stacklevel=stacklevel)
 
     def _excuse(self, result: FitResult) -> str:
         """Why the tolerance is not kept, and what to do."""
@@ -130,11 +136,11 @@ def inverse_strength(C: Any, name: str = "C") -> float:
     return number
 
 
-def l2_of(C: float, n_classes: int, weight: Array, dtype: np.dtype[Any]) -> float:
+def l2_of(C: float, n_classes: int, total_weight: float, dtype: np.dtype[Any]) -> float:
     """The `l2` of `fit` on the mean loss that a C on the sum of losses is."""
     # W = (-w, w) / 2 has half the squares of w = w_1 - w_0
     vectors = 2.0 if n_classes == 2 else 1.0
-    l2 = vectors / C / check.weight_of_rows(weight)
+    l2 = vectors / C / total_weight
     if l2 > float(np.finfo(dtype).max):
         raise ValueError(f"C={C:g} is too small for {dtype} and the sum of the weights")
     return l2
