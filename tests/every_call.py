@@ -20,6 +20,7 @@ def every_call(seed=0):
     y, weight = random.integers(K, size=N), random.uniform(0.5, 2, N)
     model = fs.SoftmaxModel(W, b, np.arange(K))
     sparse = CSRRows.of(X * (X > 0.5))
+    rows = fs.prepared(sparse)
     return {
         "softmax": lambda: fs.softmax(Z),
         "log_softmax": lambda: fs.log_softmax(Z),
@@ -41,6 +42,7 @@ def every_call(seed=0):
         "fit": lambda: fs.fit(X, y, sample_weight=weight, tol=1e-6),
         "fit_path": lambda: fs.fit_path(X, y, l2s=[0.1, 1e-3], dtype=np.float32),
         "sparse loss_and_gradient": lambda: fs.loss_and_gradient(sparse, y, W, b),
+        "prepared": lambda: fs.loss_and_gradient(rows, y, W, b),
         "sparse predict_proba": lambda: fs.predict_proba(sparse, W, b),
         "sparse fit": lambda: fs.fit(sparse, y, tol=1e-3),
         "SoftmaxModel.score": lambda: model.score(X, y),

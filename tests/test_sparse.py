@@ -115,6 +115,41 @@ def test_same_bits_however_the_rows_came_about(dtype, monkeypatch):
     assert bits(X) == expected
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_prepared_rows_give_the_same_bits_without_being_sorted_again(dtype, monkeypatch):
+    monkeypatch.setattr(functional_sparse, "_SLAB_ENTRIES", 1000)
+    X, y, W, b = problem(700, 50, 3, dtype)
+    X = shuffled(X)
+    prepared = fs.prepared(X)
+    assert (prepared.shape, prepared.dtype) == (X.shape, X.dtype)
+    assert fs.prepared(prepared) is prepared
+    weight = np.arange(700) % 4  # some without weight, which are sorted for themselves
+    fs.loss(prepared, y, W, b)
+    of_kernels = functional_sparse.sort_entries
+    for options in ({}, {"sample_weight": weight}, {"l2": 0.1}):
+        expected = fs.loss_and_gradient(X, y, W, b, **options)
+        if "sample_weight" not in options:
+            monkeypatch.setattr(functional_sparse, "sort_entries", None)
+        for a, c in zip(fs.loss_and_gradient(prepared, y, W, b, **options), expected, strict=True):
+            assert np.array_equal(a, c)
+        monkeypatch.setattr(functional_sparse, "sort_entries", of_kernels)
+    for name in PREDICTIONS:
+        of_rows, of_prepared = (getattr(fs, name)(rows, W, b) for rows in (X, prepared))
+        assert np.array_equal(of_rows, of_prepared)
+    assert np.array_equal(fs.predict(prepared, W[:, :2]), fs.predict(X, W[:, :2]))
+    for train in (fs.fit, fs.fit_sgd):
+        assert np.array_equal(train(prepared, y).model.W, train(X, y).model.W)
+    counts = sp.csr_array((X.toarray() != 0).astype(np.int64))
+    assert fs.loss(fs.prepared(counts), y, W, b) == fs.loss(counts, y, W, b)
+
+
+def test_what_cannot_be_prepared():
+    with pytest.raises(TypeError, match="X must be sparse, got ndarray: dense rows need no"):
+        fs.prepared(np.eye(3))
+    with pytest.raises(ValueError, match=r"X.indices\[1\] = 9"):
+        fs.prepared(broken(indices=[0, 9, 2]))
+
+
 def test_entries_that_are_there_twice_add_up():
     X, y, W, b = problem(60, 40, 3, "f8")
     twice = sp.csr_array(

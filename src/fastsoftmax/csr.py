@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -131,6 +131,20 @@ class CSR:
         entries = slice(int(self.indptr[0]), int(self.indptr[-1]))
         full[self.row_numbers(), self.indices[entries]] = self.data[entries]
         return full
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedRows(CSR):
+    """Rows whose entries, once sorted for some number of classes, are kept so."""
+
+    kept: dict[int, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def of(cls, rows: CSR) -> PreparedRows:
+        return cls(rows.data, rows.indices, rows.indptr, rows.n_features, rows.in_order)
+
+    def __repr__(self) -> str:
+        return f"PreparedRows({len(self)} rows, {self.n_features} features, {self.dtype})"
 
 
 def sparse_rows(value: Any, name: str) -> CSR:

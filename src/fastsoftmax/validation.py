@@ -140,7 +140,7 @@ def weights_and_bias(W: Any, b: Any) -> tuple[Array, Array]:
 
 def rows_of(value: Any) -> Any:
     """X (N, D), dense in any strides or sparse."""
-    if type(value) is CSR:
+    if isinstance(value, CSR):
         return value
     X = sparse_rows(value, "X") if is_sparse(value) else real_array(value, "X")
     if X.ndim != 2:

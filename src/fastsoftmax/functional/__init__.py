@@ -8,6 +8,7 @@ from fastsoftmax.functional.predictions import (
     predict_log_proba,
     predict_proba,
 )
+from fastsoftmax.functional.preparing import prepared
 from fastsoftmax.functional.rows import (
     cross_entropy,
     cross_entropy_and_gradient,
@@ -31,6 +32,7 @@ __all__ = [
     "predict",
     "predict_log_proba",
     "predict_proba",
+    "prepared",
     "softmax",
     "softmax_jacobian",
     "softmax_jvp",

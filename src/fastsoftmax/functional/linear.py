@@ -12,7 +12,7 @@ from fastsoftmax import validation as check
 from fastsoftmax import views
 from fastsoftmax.csr import CSR
 from fastsoftmax.functional import sparse
-from fastsoftmax.functional.sparse import Columns
+from fastsoftmax.functional.sparse import Columns, columns_of
 from fastsoftmax.kernels.passes import fused
 from fastsoftmax.kernels.tiles.packing import padded
 from fastsoftmax.kernels.tiles.sizes import (
@@ -98,7 +98,7 @@ def problem(
     if reduction == "mean":
         total, unit = total / unit, 1.0
     if isinstance(X, CSR) and columns is None:
-        columns = Columns(X, weight, W.shape[1], keep=False)
+        columns = columns_of(X, weight, W.shape[1])
     return Problem(
         X,
         check.targets(targets, X.shape[0], W.shape[1], W.dtype),

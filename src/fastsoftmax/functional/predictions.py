@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fastsoftmax import validation as check
 from fastsoftmax import views
 from fastsoftmax.csr import CSR
-from fastsoftmax.functional.sparse import Columns
+from fastsoftmax.functional.sparse import columns_of
 from fastsoftmax.functional.sparse import predict as predict_sparse
 from fastsoftmax.kernels.passes import predict as predictors
 from fastsoftmax.kernels.passes import sparse as sparse_predictors
@@ -46,7 +46,7 @@ def _run(
     weight = check.sample_weight(sample_weight, len(X))
     rows = tuple(views.as_column(target) if labels else views.as_rows(target))
     if isinstance(X, CSR):
-        columns = Columns(X, weight, W.shape[1], keep=False)
+        columns = columns_of(X, weight, W.shape[1])
         kernel = getattr(sparse_predictors, function)
         finite = predict_sparse(kernel, columns, weight, W, bias, rows)
     else:

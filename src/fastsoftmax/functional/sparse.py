@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import views
-from fastsoftmax.csr import CSR
+from fastsoftmax.csr import CSR, PreparedRows
 from fastsoftmax.kernels.passes import sparse
 from fastsoftmax.kernels.passes.buckets import (
     Buckets,
@@ -147,6 +147,16 @@ class Columns:
             )
             self._room = room if self._kept is None else None
         return room._replace(starts=room.starts[:n_chunks])
+
+
+def columns_of(X: CSR, weight: Array, n_classes: int) -> Columns:
+    """Those of X for one call; for all calls where X is prepared, and all rows have a weight."""
+    if not isinstance(X, PreparedRows) or not weight.all():
+        return Columns(X, weight, n_classes, keep=False)
+    if n_classes not in X.kept:
+        X.kept[n_classes] = Columns(X, weight, n_classes, keep=True)
+    columns: Columns = X.kept[n_classes]
+    return columns
 
 
 def _columns_of_buckets(X: CSR, n_classes: int) -> tuple[Array, Array]:
