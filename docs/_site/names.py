@@ -10,10 +10,12 @@ from sphinx.transforms import SphinxTransform
 
 import fastsoftmax
 import fastsoftmax.sklearn
+import fastsoftmax.sources
 
 MODULES = (fastsoftmax.kernels, fastsoftmax.sklearn, fastsoftmax)
 PUBLIC = {name: f"{module.__name__}.{name}" for module in MODULES for name in module.__all__}
-NAME = re.compile(r"(?:fs\.|fastsoftmax\.(?:kernels\.|sklearn\.)?)?(\w+)(?:\(.*\))?")
+PUBLIC |= {f"sources.{name}": f"fastsoftmax.sources.{name}" for name in fastsoftmax.sources.__all__}
+NAME = re.compile(r"(?:fs\.|fastsoftmax\.(?:kernels\.|sklearn\.)?)?((?:sources\.)?\w+)(?:\(.*\))?")
 
 # Where these are rather methods of a class.
 METHODS = {"fit", "predict", "predict_proba", "predict_log_proba", "decision_function", "loss"}

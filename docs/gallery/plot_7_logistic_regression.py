@@ -64,17 +64,17 @@ def timed(estimator):
             begin = time.perf_counter()
             estimator.fit(X, y)
             seconds.append(time.perf_counter() - begin)
-            if seconds[0] > 0.5:
+            if seconds[0] > 0.2:
                 break
     return min(seconds), objective(estimator)
 
 
 def sweep(estimator, tolerances):
-    """To tighter tolerances, until one takes more than two seconds."""
+    """To tighter tolerances, until one takes more than a second."""
     found = []
     for tol in tolerances:
         found.append(timed(estimator.set_params(tol=tol)))
-        if found[-1][0] > 2:
+        if found[-1][0] > 1:
             break
     return found
 
