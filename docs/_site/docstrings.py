@@ -4,20 +4,25 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pages import headings, slug
 from sphinx.application import Sphinx
 
 DOCS = Path(__file__).parents[1]
-PAGE = re.compile(r"docs/([\w-]+)\.md")
+PAGE = re.compile(r'docs/([\w-]+)\.md(?:,\s+"([^"]+)")?')
 
 
 def link_pages(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """docs/math.md becomes a link to the page."""
-    lines[:] = [PAGE.sub(_link, line) for line in lines]
+    """docs/math.md becomes a link to the page, or to the section that is quoted behind it."""
+    lines[:] = PAGE.sub(_link, "\n".join(lines)).split("\n")
 
 
 def _link(found: re.Match[str]) -> str:
-    there = (DOCS / f"{found[1]}.md").exists()  # as tests/test_site.py says
-    return f":doc:`/{found[1]}`" if there else f"``{found[0]}``"
+    page, section = found.groups(default="")
+    if not (DOCS / f"{page}.md").exists():  # which tests/test_site.py finds
+        return found[0]
+    if slug(section) in headings(f"{page}.md"):  # the reference is a folder below
+        return f'"`{" ".join(section.split())} <../{page}.html#{slug(section)}>`__"'
+    return f":doc:`/{page}`" + (f', "{section}"' if section else "")
 
 
 def leave_out(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:

@@ -38,7 +38,7 @@ def _link(link: re.Match[str], folder: Path) -> str:
         return f'"[]({page}#{_shown_in(file)})"{quoted}'
     if not text.endswith(".md") or anchor:
         return f"[{text}]({page}{anchor}){quoted}"
-    if slug(section) in _headings(page):
+    if slug(section) in headings(page):
         return f'"[]({page}#{slug(section)})"'
     return f"[]({page}){quoted}"
 
@@ -62,7 +62,7 @@ def _shown_in(table: Path) -> str:
     return slug(re.findall(r"^##+ (.*)$", above, re.MULTILINE)[-1])
 
 
-def _headings(page: str) -> set[str]:
+def headings(page: str) -> set[str]:
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     return {slug(title) for title in re.findall(r"^##+ (.*)$", text, re.MULTILINE)}
 
