@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,16 @@ def test_every_link_between_pages_leads_somewhere():
         links = re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text(encoding="utf-8"))
         there = [it for it in links if it.startswith("_gallery/") or (DOCS / it).exists()]
         assert links == there, page.name  # the gallery is made when the site is built
+
+
+def test_links_of_the_site_that_lead_nowhere_are_found(tmp_path):
+    (tmp_path / "there.html").write_text('<h2 id="here"></h2><a href="https://example.org"></a>')
+    links = ["there.html", "there.html#here", "there.html#gone", "gone.html", "gone.png"]
+    text = "".join(f'<a href="{it}"></a>' for it in links[:-1]) + f'<img src="{links[-1]}">'
+    (tmp_path / "index.html").write_text(text)
+    check_site = runpy.run_path(str(DOCS / "check_site.py"))
+    assert sorted(check_site["broken_links"](tmp_path)) == [
+        "index.html: gone.html leads nowhere",
+        "index.html: gone.png leads nowhere",
+        "index.html: there.html#gone names no place in the page",
+    ]
