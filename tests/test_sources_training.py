@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import fastsoftmax as fs
 from fastsoftmax import sources
@@ -138,6 +139,50 @@ def test_every_row_is_visited_once_in_an_epoch():
     a = fs.fit_sgd(X, y, **options).model
     b = fs.fit_sgd(source(X, y, memory="3MB"), **options).model
     np.testing.assert_allclose(a.W, b.W, rtol=1e-6)
+
+
+def sparse_problem():
+    """Rows of a few words each, sorted by class."""
+    r = np.random.default_rng(4)
+    n_words = 300
+    words = r.integers(0, n_words, (N, 6))
+    weights = r.standard_normal((n_words, K))
+    y = np.argmax(weights[words].sum(axis=1) + r.gumbel(size=(N, K)), axis=1)
+    order = np.argsort(y, kind="stable")
+    indptr = np.arange(0, 6 * N + 1, 6)
+    given = np.ones(6 * N, np.float32), words[order].ravel(), indptr  # unsorted, some twice
+    return scipy.sparse.csr_array(given, (N, n_words)), np.array(["a", "b", "c"])[y[order]]
+
+
+def sparse_source(X, y, **options):
+    def batches():
+        for first in range(0, N, 1234):
+            yield X[first : first + 1234], y[first : first + 1234]
+
+    return sources.batches(batches, **{"memory": 400_000} | options)
+
+
+def test_sgd_on_windows_of_sparse_rows():
+    X, y = sparse_problem()
+    train, test = np.arange(N) % 4 > 0, np.arange(N) % 4 == 0
+    expected = fs.fit_sgd(X[train], y[train]).model.score(X[test], y[test])
+    twice = np.flatnonzero(train)[np.linspace(0, train.sum() - 1, N).astype(int)]
+    result = fs.fit_sgd(sparse_source(X[twice], y[twice]))
+    assert result.model.score(X[test], y[test]) > expected - 0.005
+    assert result.model.W.shape == (300, K)
+    model = fs.fit_sgd(sparse_source(X[twice], y[twice], cache=False), epochs=1).model
+    assert model.score(sparse_source(X, y)) == model.score(X, y)
+
+
+def test_sparse_rows_that_need_all_of_them_in_memory():
+    X, y = sparse_problem()
+    for train, options in ((fs.fit, {}), (fs.fit_sgd, {"standardize": True})):
+        with pytest.raises(ValueError, match=r"sparse rows take about 1\.3MB.*memory='400KB'"):
+            train(sparse_source(X, y), **options)
+    X = X.copy()
+    X.data[7 * 6] = np.nan
+    with pytest.raises(ValueError, match=r"X\[7, \d+\] is nan"):
+        fs.fit_sgd(sparse_source(X, y))
 
 
 def test_predictions():

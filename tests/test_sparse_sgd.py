@@ -213,10 +213,10 @@ def test_curvature_of_a_sample_is_that_of_dense_rows(standardize):
     rows, weight = fs.validation.rows_of(X), r.integers(0, 3, N).astype(float)
     centre = r.random(D) if standardize else np.zeros(0)
     dense = X.toarray() - (centre if standardize else 0)
-    bend, bias_step = sparse_curvature(rows, weight, centre)
-    expected, _ = curvature(
-        Samples(dense, np.zeros(len(dense)), weight, weight.sum()), no_scaling(), shorten=False
-    )
+    targets = np.zeros(len(dense))
+    bend, bias_step = sparse_curvature(Samples(rows, targets, weight, weight.sum()), centre)
+    samples = Samples(dense, targets, weight, weight.sum())
+    expected, _ = curvature(samples, no_scaling(), shorten=False)
     assert bias_step == 1
     assert bend.single == pytest.approx(expected.single)
     assert bend.whole == pytest.approx(expected.whole, rel=0.02)  # both from a few iterations

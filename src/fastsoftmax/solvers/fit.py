@@ -35,6 +35,7 @@ from fastsoftmax.training.columns import (
 from fastsoftmax.training.progress import Solving, solving
 from fastsoftmax.training.result import raise_with
 from fastsoftmax.training.sgd import penalty
+from fastsoftmax.training.streamed import StreamedSamples
 
 Array = npt.NDArray[Any]
 
@@ -248,6 +249,8 @@ def prepare(
 ) -> Setup:
     """The arguments of `fit`, checked."""
     samples, names, compute_dtype, columns = given
+    if isinstance(samples, StreamedSamples):
+        samples.raise_for_sparse("fit")
     total_weight, samples = samples.total_weight, samples.in_units()
     n_features = samples.n_features
     intercept = check.flag(fit_intercept, "fit_intercept")

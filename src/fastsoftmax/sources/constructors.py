@@ -171,8 +171,9 @@ def batches(
     start : callable
         ``start()`` begins a new pass and gives an iterable of ``(X, y)`` or ``(X, y,
         sample_weight)``, as `fastsoftmax.fit` takes them: the same rows in the same order each
-        time. X may be CSR, in all batches or none. To predict, X alone will do. Called, and gone
-        through, in a thread that reads ahead.
+        time. X may be CSR, in all batches or none; for `fastsoftmax.fit`, sparse rows must fit into
+        half of the budget. To predict, X alone will do. Called, and gone through, in a thread that
+        reads ahead.
     classes, memory, cache
         As in `parquet`. A batch is taken as it comes, beside the budget.
 

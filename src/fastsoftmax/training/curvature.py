@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import views
-from fastsoftmax.csr import CSR
 from fastsoftmax.kernels.passes.directions import leading_directions, project_rows
 from fastsoftmax.kernels.tiles.packing import padded
 from fastsoftmax.kernels.tiles.sizes import DIRECTIONS, pays_to_share
 from fastsoftmax.threads import launch
 from fastsoftmax.training.columns import Scaling
-from fastsoftmax.training.samples import Rows, spaced
+from fastsoftmax.training.samples import Rows, Samples
+from fastsoftmax.training.streamed import StreamedSamples
 
 Array = npt.NDArray[Any]
 
@@ -114,17 +114,15 @@ def curvature(
     return _bend(square, largest, mean_square, directions.bias_step), directions
 
 
-def sparse_curvature(X: CSR, weight: Array, centre: Array) -> tuple[Curvature, float]:
+def sparse_curvature(samples: Samples | StreamedSamples, centre: Array) -> tuple[Curvature, float]:
     """(the curvature, what is left of a step of the biases) of scaled rows less `centre`.
 
     From evenly spaced rows of weights above zero, and products of pairs of these. Only steps of the
     biases are shortened, whose curvature of 1 is far above that of features that few rows have.
     """
-    rows = np.flatnonzero(weight)
-    n_read = int(_SPARSE_ENTRIES * len(X) / max(X.n_entries, 1))
-    sample = rows[spaced(len(rows), min(max(n_read, _FEW_ROWS), _MANY_ROWS, len(rows)))]
-    X, a = X[sample], weight[sample].astype(np.float64)
-    a /= a.sum()
+    n_read = int(_SPARSE_ENTRIES * samples.n_rows / max(samples.n_entries, 1))
+    sample = samples.spaced(min(max(n_read, _FEW_ROWS), _MANY_ROWS))
+    X, a = sample.X, sample.weight / sample.weight.sum()
     root, x = np.sqrt(a), X.data.astype(np.float64)
     present, columns = np.unique(X.indices, return_inverse=True)
     numbers, n_rows = X.row_numbers(), len(X)

@@ -107,6 +107,10 @@ class Samples(NamedTuple):
         return isinstance(self.X, CSR)
 
     @property
+    def n_entries(self) -> int:
+        return int(self.X.n_entries)
+
+    @property
     def has_soft_targets(self) -> bool:
         return self.targets.ndim == 2
 

@@ -25,6 +25,7 @@ from fastsoftmax.training.progress import Progress, shown
 from fastsoftmax.training.result import Epoch, SGDResult, raise_with
 from fastsoftmax.training.schedules import SCHEDULES
 from fastsoftmax.training.steps import dense_steps, sparse_steps
+from fastsoftmax.training.streamed import StreamedSamples
 
 Array = npt.NDArray[Any]
 
@@ -256,6 +257,8 @@ def _trained(
     if samples.is_sparse:
         samples = samples.canonical()
     standardize = standardizes(standardize, sparse=samples.is_sparse)
+    if standardize and isinstance(samples, StreamedSamples):
+        samples.raise_for_sparse("standardize=True")
     shuffle, seed = check.flag(shuffle, "shuffle"), check.integer(seed, "seed", 0)
     rate, schedule = rate_and_schedule(learning_rate, schedule)
     backs_off = rate is None

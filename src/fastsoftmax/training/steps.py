@@ -55,13 +55,17 @@ def dense_steps(
         projections = directions.project(samples.X, scaling, dtype)
         visited = InMemory(samples, projections, generator)
     else:
-        batch_size = options["batch_size"]
-        visited = InWindows(samples, batch_size, directions, scaling, dtype, generator)
+        visited = InWindows(
+            samples,
+            options["batch_size"],
+            generator,
+            lambda X: directions.project(X, scaling, dtype),
+        )
     return Task(samples, visited, optimizer, rate, None)
 
 
 def sparse_steps(
-    samples: Samples,
+    samples: Samples | StreamedSamples,
     W: Array,
     b: Array,
     dtype: np.dtype[Any],
@@ -70,27 +74,38 @@ def sparse_steps(
     options: dict[str, Any],
     generator: np.random.Generator | None,
 ) -> Task:
-    """Rows of the columns that have entries or weights, numbered anew; the others stay zero."""
-    check.raise_if_non_finite(samples.weight, X=samples.X)
-    X, columns = samples.X.without_empty_columns(W.any(axis=1))
-    if scaling.centre.size:
-        scaling = Scaling(*(array[columns] for array in scaling))
-    X = scaled(X, scaling)
-    samples, bias_step = samples._replace(X=X), 1.0
+    """Rows of the columns that have entries or weights, numbered anew; the others stay zero.
+
+    Rows that are not in memory are as they are.
+    """
+    samples.raise_if_non_finite()
+    columns = None
+    if isinstance(samples, Samples):
+        X, columns = samples.X.without_empty_columns(W.any(axis=1))
+        W = W[columns]
+        if scaling.centre.size:
+            scaling = Scaling(*(array[columns] for array in scaling))
+        samples = samples._replace(X=scaled(X, scaling))
+    bias_step = 1.0
     if rate is None:
         bend, bias_step = curvature_of_sparse_batches(samples, scaling, options["batch_size"])
         bend += options["l2"]
         rate = 1 / bend if bend > 0 else 1.0
     optimizer = SparseOptimizer(
-        W[columns],
+        W,
         b,
         dtype,
         scaling=scaling,
-        n_entries=X.n_entries / len(X),
+        n_entries=samples.n_entries / samples.n_rows,
         bias_step=bias_step,
         **options,
     )
-    return Task(samples, InMemory(samples, None, generator), optimizer, rate, columns)
+    visited: InMemory | InWindows
+    if isinstance(samples, Samples):
+        visited = InMemory(samples, None, generator)
+    else:
+        visited = InWindows(samples, options["batch_size"], generator)
+    return Task(samples, visited, optimizer, rate, columns)
 
 
 def automatic_rate(
@@ -119,14 +134,14 @@ def curvature_of_batches(
 
 
 def curvature_of_sparse_batches(
-    samples: Samples, scaling: Scaling, batch_size: int
+    samples: Samples | StreamedSamples, scaling: Scaling, batch_size: int
 ) -> tuple[float, float]:
     """(the curvature of the mean loss of a batch, what is left of a step of the biases).
 
     The rows are `scaled`.
     """
     centre = scaling.centre * scaling.scale
-    estimate, bias_step = sparse_curvature(samples.X, samples.weight, centre)
+    estimate, bias_step = sparse_curvature(samples, centre)
     return _of_batches(estimate, samples, batch_size), bias_step
 
 

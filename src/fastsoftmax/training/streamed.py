@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fastsoftmax import validation as check
 from fastsoftmax.kernels.tiles.sizes import leaf_rows, window_step
-from fastsoftmax.sources import StreamedRows
+from fastsoftmax.sources import StreamedRows, memory
 from fastsoftmax.training.samples import Samples, Sums, spaced
 from fastsoftmax.weights import WeightSum
 
@@ -20,9 +20,7 @@ Array = npt.NDArray[Any]
 
 
 class StreamedSamples:
-    """Rows of a source; `Rows`."""
-
-    is_sparse = False
+    """Rows of a source; `Rows`. Sparse ones have their columns in order, each once."""
 
     def __init__(self, rows: StreamedRows, factors: Array | None = None) -> None:
         """`factors` (K,): what weights of each class are multiplied by."""
@@ -30,6 +28,7 @@ class StreamedSamples:
         self.source = rows
         self.n_rows, self.n_features = facts.n_rows, facts.n_features
         self.n_classes = len(facts.classes)
+        self.is_sparse, self.n_entries = facts.sparse, facts.n_entries
         self.precision = check.precision_of(np.empty(0, facts.dtype))
         self.has_soft_targets = bool(facts.target_shape)
         self._factors, self._unit = factors, 1.0
@@ -58,8 +57,22 @@ class StreamedSamples:
             weight = weight * self._factors[targets]
         if self._unit != 1:
             weight = weight / self._unit
-        part = Samples(X, targets, weight, self.total_weight)
+        part = Samples(X, targets, weight, self.total_weight).canonical()
         return part if self._chosen is None else part.for_classes(self._chosen)
+
+    def canonical(self) -> StreamedSamples:
+        return self
+
+    def raise_for_sparse(self, what: str) -> None:
+        """Sparse rows that are not in memory are refused for what needs them there."""
+        if self.is_sparse:
+            source = self.source
+            size = memory.shown(self.n_rows * source.row_bytes)
+            raise ValueError(
+                f"the sparse rows take about {size}, more than half of "
+                f"memory={memory.shown(source.memory)!r}, and {what} needs all of them: give more, "
+                "or use fit_sgd without standardize=True"
+            )
 
     def add_to(self, sums: Sums) -> None:
         for first, part in self.windows():

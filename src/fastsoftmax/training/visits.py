@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from fastsoftmax.training.columns import Scaling
-from fastsoftmax.training.curvature import Directions
 from fastsoftmax.training.samples import Samples
 from fastsoftmax.training.streamed import StreamedSamples
 
@@ -83,13 +81,11 @@ class InWindows:
         self,
         samples: StreamedSamples,
         batch_size: int,
-        directions: Directions,
-        scaling: Scaling,
-        dtype: np.dtype[Any],
         generator: np.random.Generator | None,
+        project: Callable[[Array], Array] | None = None,
     ) -> None:
-        self._samples, self._generator = samples, generator
-        self._directions, self._scaling, self._dtype = directions, scaling, dtype
+        """`project` gives the projections of rows."""
+        self._samples, self._generator, self._project = samples, generator, project
         source = samples.source
         self._window = source.window_rows(min(batch_size, samples.n_rows))
         most = max(_PIECE_BYTES // max(source.row_bytes, 1), 1)
@@ -123,7 +119,7 @@ class InWindows:
                 count = part.n_rows
                 part = part._replace(total_weight=samples.total_weight * (count / n_rows))
                 rows = np.arange(count) if self._generator is None else generator.permutation(count)
-                projections = self._directions.project(part.X, self._scaling, self._dtype)
+                projections = None if self._project is None else self._project(part.X)
                 yield Visit(part, rows, projections)
 
     def _runs(self, pieces: Array) -> Iterator[list[tuple[int, int]]]:
