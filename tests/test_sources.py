@@ -56,7 +56,7 @@ def assert_same_rows(scanned, X, targets, weight):
     chosen = np.array([5, n_rows - 1, 5, 0, 6])
     for found, expected in zip(scanned.take(chosen), (X, targets, weight), strict=True):
         np.testing.assert_array_equal(found, expected[chosen])
-    labels = list(scanned.labels(1000))
+    labels = list(scanned.labels())
     np.testing.assert_array_equal(np.concatenate([part[1] for part in labels]), targets)
     np.testing.assert_array_equal(np.concatenate([part[2] for part in labels]), weight)
     if scanned.random:

@@ -196,6 +196,13 @@ def test_predictions():
     assert model.predict(source(X[:0], y[:0])).shape == (0,)
 
 
+@pytest.mark.parametrize(("weight", "text"), [(0.0, "zero"), (1e308, "more than a float64")])
+def test_weights_that_have_no_sum(weight, text):
+    X, y = problem()
+    with pytest.raises(ValueError, match=f"weights of the source sum to {text}"):
+        fs.fit(source(X, y, np.full(N, weight)))
+
+
 def test_what_a_source_brings_may_not_be_given_too():
     X, y = problem()
     for name in ("y", "sample_weight"):

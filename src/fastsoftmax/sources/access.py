@@ -67,8 +67,13 @@ class InOrder:
 
     random = False
 
-    def __init__(self, parts: Callable[[], Generator[Part, None, None]], n_rows: int) -> None:
-        self._parts, self._n_rows = parts, n_rows
+    def __init__(
+        self,
+        parts: Callable[[], Generator[Part, None, None]],
+        n_rows: int,
+        close: Callable[[], None],
+    ) -> None:
+        self._parts, self._n_rows, self._close = parts, n_rows, close
         self._running: Generator[Part, None, None] | None = None
         self._part: Part | None = None
         self._first = 0  # the number of the first row of the part at hand
@@ -126,3 +131,4 @@ class InOrder:
 
     def close(self) -> None:
         self.end()
+        self._close()

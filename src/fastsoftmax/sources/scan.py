@@ -103,7 +103,7 @@ class _FirstPass:
                     f"memory={memory.shown(self._source.memory)!r} is too small for the labels "
                     "and weights of all rows, and the cache may not hold them: see `cache`"
                 )
-            in_order = InOrder(self._later_parts, self._n_rows)
+            in_order = InOrder(self._later_parts, self._n_rows, self.close)
             return StreamedRows(facts, in_order, self._source.memory)
         X, targets, *weights = self._kept()
         order = self._vocabulary.order
@@ -126,10 +126,10 @@ class _FirstPass:
             has = "weights, those before none" if weight is not None else "none, those before have"
             raise self._seen.error(f"rows of {batch.place} have {has}")
         if self._n_targets != n_targets:
-            kinds = [f"{n} targets each" if n else "labels" for n in (n_targets, self._n_targets)]
-            raise self._seen.error(
-                f"rows of {batch.place} have {kinds[0]}, those before {kinds[1]}"
+            own, others = (
+                f"{n} targets each" if n else "labels" for n in (n_targets, self._n_targets)
             )
+            raise self._seen.error(f"rows of {batch.place} have {own}, those before {others}")
         return X, self._soft(batch) if n_targets else self._vocabulary.numbers(batch), weight
 
     def _soft(self, batch: Batch) -> Array:
@@ -175,7 +175,8 @@ class _FirstPass:
             self._sums = np.append(self._sums, np.zeros(more))
         self._counts += np.bincount(numbers, minlength=len(self._counts))
         if weight is not None:
-            np.add.at(self._sums, numbers, weight)  # row by row, as bincount adds up all
+            with np.errstate(over="ignore"):
+                np.add.at(self._sums, numbers, weight)  # row by row, as bincount adds up all
 
     def _facts(self) -> Facts:
         soft = self._n_targets > 0

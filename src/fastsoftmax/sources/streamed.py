@@ -19,6 +19,8 @@ Array = npt.NDArray[Any]
 Window = tuple[Any, Array, Array]  # X, targets, weight
 Run = tuple[int, int]  # the numbers of the first row and of the one after the last
 
+_LABELS = 2**16  # rows whose labels are read at once
+
 
 class Facts(NamedTuple):
     """What the first pass found."""
@@ -164,12 +166,13 @@ class StreamedRows:
         X, targets, weight = fetched
         return X[places], targets[places], weight[places]
 
-    def labels(self, rows: int = 2**16) -> Iterator[tuple[int, Array, Array]]:
-        """(first, targets, weight) of all rows, so many at a time, without reading X if it can be.
+    def labels(self) -> Iterator[tuple[int, Array, Array]]:
+        """(first, targets, weight) of all rows, some at a time, without reading X if it can be.
 
         They are new arrays each time.
         """
         n_rows = self.facts.n_rows
+        rows = min(_LABELS, self.window_rows(1))
         self._access.begin()
         try:
             for first in range(0, n_rows, rows):

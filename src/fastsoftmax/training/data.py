@@ -73,6 +73,8 @@ def _of_source(rows: StreamedRows, class_weight: Any, dtype: Any) -> Given:
     else:
         if facts.total_weight == 0:
             raise ValueError("the weights of the source sum to zero: nothing counts")
+        if not np.isfinite(facts.total_weight):
+            raise ValueError("the weights of the source sum to more than a float64 can hold")
         factors = None
         if class_weight is not None:
             if facts.class_weights is None:

@@ -91,8 +91,7 @@ class Columns:
         return [name for name in schema.names if name not in others]
 
     def _number_type(self, name: str, place: str) -> Any:
-        type_ = self._types[name]
-        type_ = _plain_type(type_)
+        type_ = _plain_type(self._types[name])
         value = type_.value_type if _is_list(type_) and name != self._weight else type_
         dtype = _NUMBERS.get(str(value))
         if dtype is None:
@@ -111,7 +110,7 @@ class Columns:
         X = self._X([self._cells(columns[name], name, place, first) for name in self.features])
         y = self._labels(columns[self._label]) if labels and self._label is not None else None
         weighted = labels and self._weight is not None
-        weight = _numbers(columns[self._weight]) if weighted and self._weight is not None else None
+        weight = _numbers(columns[str(self._weight)]) if weighted else None
         return Batch(X, y, weight, place, first)
 
     def _X(self, columns: list[Array]) -> Array:
