@@ -12,7 +12,17 @@ import pytest
 import fastsoftmax
 
 PACKAGE = Path(fastsoftmax.__file__).parent
-EXTRAS = ("matplotlib", "polars", "pyarrow", "rich", "scipy", "sklearn", "typer")
+EXTRAS = (
+    "dask",
+    "distributed",
+    "matplotlib",
+    "polars",
+    "pyarrow",
+    "rich",
+    "scipy",
+    "sklearn",
+    "typer",
+)
 
 # From the bottom up; a module may import from its own layer and from lower ones.
 LAYERS = [

@@ -97,7 +97,7 @@ def _checked(n: Any) -> int | None:
     return number
 
 
-def _requested() -> int | None:
+def requested() -> int | None:
     """The number asked for here, None where nobody did."""
     blocks = _blocks.get()
     return blocks[-1].n if blocks else _of_process
@@ -116,12 +116,12 @@ def launch(kernel: Callable[..., Any], *arguments: Any, parallel: bool = True) -
 
 def _several() -> bool:
     """Whether a call may use more than one thread, as far as is known without Numba's layer."""
-    return not layers.inherited() and (_requested() or limits.default_threads()) > 1
+    return not layers.inherited() and (requested() or limits.default_threads()) > 1
 
 
 def _run_in_parallel(kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """What a kernel returns, run in the layer, which this thread may enter."""
-    run, asked = in_parallel(), _requested()
+    run, asked = in_parallel(), requested()
     limit = limits.default_threads()
     if asked is None and limit == numba.config.NUMBA_NUM_THREADS:  # Numba's own setting holds
         return kernel(run, *arguments)
@@ -141,4 +141,4 @@ def threads_in_use() -> int:
     if not _several():
         return 1
     layers.start()
-    return _requested() or min(int(numba.get_num_threads()), limits.default_threads())
+    return requested() or min(int(numba.get_num_threads()), limits.default_threads())

@@ -78,7 +78,7 @@ def _of_source(rows: StreamedRows, class_weight: Any, dtype: Any) -> Given:
         factors = None
         if class_weight is not None:
             if facts.class_weights is None:
-                raise ValueError(_NO_CLASS_WEIGHT)
+                raise ValueError(NO_CLASS_WEIGHT)
             factors = class_factors(class_weight, facts.classes, facts.class_weights)
         given = StreamedSamples(rows, factors)
     return Given(given, facts.classes, dtype, facts.feature_names)
@@ -123,7 +123,7 @@ def weighted(
     return Samples(X, targets, weight, total)
 
 
-_NO_CLASS_WEIGHT = "class_weight needs labels; with soft targets, use sample_weight"
+NO_CLASS_WEIGHT = "class_weight needs labels; with soft targets, use sample_weight"
 
 
 def encode(y: Any, n_rows: int, classes: Any, dtype: np.dtype[Any]) -> tuple[Array, Array]:
@@ -158,7 +158,7 @@ def encode(y: Any, n_rows: int, classes: Any, dtype: np.dtype[Any]) -> tuple[Arr
 def weight_by_class(class_weight: Any, targets: Array, classes: Array, weight: Array) -> Array:
     """The factor (K,) that the rows of each class get."""
     if targets.ndim == 2:
-        raise ValueError(_NO_CLASS_WEIGHT)
+        raise ValueError(NO_CLASS_WEIGHT)
     return class_factors(class_weight, classes, np.bincount(targets, weight, len(classes)))
 
 

@@ -1,0 +1,192 @@
+"""The rows of a cluster's workers, as `fit` asks for them: by sums over their leaves.
+
+Their weights are summed as `fastsoftmax.weights` does it, in blocks of all rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastsoftmax import validation as check
+from fastsoftmax.dask.cluster import Cluster
+from fastsoftmax.dask.leaves import starts
+from fastsoftmax.training.samples import Samples, Sums, spaced
+from fastsoftmax.weights import sum_of
+
+Array = npt.NDArray[Any]
+
+_BLOCK = 512  # weights that are summed by themselves
+
+
+@dataclass(frozen=True)
+class DistributedSamples:
+    """Rows of which each leaf is the result of a task; see `training.samples.Rows`."""
+
+    cluster: Cluster
+    leaves: Sequence[Any]  # futures of `Samples`
+    n_rows: int
+    n_features: int
+    precision: np.dtype[Any]
+    has_soft_targets: bool
+    total_weight: float
+    largest_weight: float
+
+    is_sparse = False
+
+    def add_to(self, sums: Sums) -> None:
+        kept, numbers = _kept(sums.of_leaf(0), sums), range(len(self.leaves))
+        changes = self._of_leaves("sum", _added, numbers, self._starts, shared=(type(sums), kept))
+        for number, changed in zip(numbers, changes, strict=True):
+            sums.take(number, _sums(type(sums), {**kept, **changed}))
+
+    def add_targets_to(self, sums: Sums) -> None:
+        self.add_to(sums)
+
+    def take(self, rows: Array) -> Samples:
+        return self._some(rows, self._starts, counted=False)
+
+    def spaced(self, count: int) -> Samples:
+        counts = list(self._of_leaves("count", _count))
+        starts = np.cumsum([0, *counts])
+        return self._some(spaced(int(starts[-1]), count), starts[:-1].tolist(), counted=True)
+
+    def _some(self, rows: Array, starts: Sequence[int], *, counted: bool) -> Samples:
+        """Rows by their numbers, or by those among the rows that count; where leaves start."""
+        wanted = np.split(rows, np.searchsorted(rows, starts[1:]))
+        local = [of_leaf - first for of_leaf, first in zip(wanted, starts, strict=True)]
+        parts = list(self._of_leaves("take", _taken, local, [counted] * len(local)))
+        X, targets, weight = (np.concatenate([part[i] for part in parts]) for i in range(3))
+        return Samples(X, targets, weight, self.total_weight)
+
+    def raise_if_non_finite(self) -> None:
+        cells = self._of_leaves("look", _non_finite, self._starts)
+        for cell in cells:
+            if cell is not None:
+                place, value = cell
+                raise ValueError(f"X{place} is {value}; X must be finite")
+
+    def in_units(self) -> DistributedSamples:
+        _, unit = check.scaled_weight(np.array([self.largest_weight]))
+        if unit == 1:
+            return self
+        total, largest = self.total_weight / unit, self.largest_weight / unit
+        rows = self._mapped(_divided, unit)
+        return replace(rows, total_weight=total, largest_weight=largest)
+
+    def for_classes(self, chosen: Array) -> DistributedSamples:
+        return self._mapped(_for_classes, chosen)
+
+    def class_weights(self, n_classes: int) -> Array:
+        """(K,): the weights of each class, added one after another, as if no leaf ended."""
+        sums = np.zeros(n_classes)
+        for leaf in self.leaves:
+            sums = self.cluster.hold("classes", _with_classes, [leaf], [sums])[0]
+        return next(self.cluster.results([sums]))
+
+    def weighted(self, name: str, factors: Array | None = None) -> DistributedSamples:
+        """With the sums of the weights; before, multiplied by a factor (K,) for each class."""
+        rows = self if factors is None else self._mapped(_multiplied, factors)
+        largest, rest, sums = 0.0, np.empty(0), []
+        for most, head, of_blocks, tail in rows._of_leaves("weigh", _weighed, rows._starts):
+            largest = max(largest, most)
+            sums += [sum_of(np.concatenate([rest, head])), *of_blocks]
+            rest = tail
+        try:
+            total = math.fsum([*sums, sum_of(rest)])
+        except OverflowError:
+            total = math.inf
+        if total == 0:
+            raise ValueError(f"{name} sums to zero: nothing counts")
+        if math.isinf(total):
+            raise ValueError(f"{name} sums to more than a float64 can hold")
+        return replace(rows, largest_weight=largest, total_weight=total)
+
+    @property
+    def _starts(self) -> list[int]:
+        return starts(self.n_rows)
+
+    def _of_leaves(
+        self, name: str, function: Callable[..., Any], *arguments: Sequence[Any], shared: Any = None
+    ) -> Iterator[Any]:
+        return self.cluster.run(name, function, *arguments, self.leaves, shared=shared)
+
+    def _mapped(self, function: Callable[..., Samples], argument: Any) -> DistributedSamples:
+        """Other rows, which share X; these are given back as soon as those are there."""
+        leaves = self.cluster.hold("rows", function, self.leaves, [argument] * len(self.leaves))
+        return replace(self, leaves=leaves)
+
+
+def _sums(kind: type[Any], attributes: dict[str, Any]) -> Any:
+    """Sums with some of their attributes."""
+    sums = object.__new__(kind)
+    vars(sums).update(attributes)
+    return sums
+
+
+def _kept(sums: Any, others: Any) -> dict[str, Any]:
+    """The attributes that are the same objects in both."""
+    before = vars(others)
+    return {name: value for name, value in vars(sums).items() if value is before.get(name, sums)}
+
+
+# What the tasks do. `leaf` are the rows of one.
+
+
+def _added(
+    shared: tuple[type[Any], dict[str, Any]], number: int, first: int, leaf: Samples
+) -> dict[str, Any]:
+    """What adding a leaf's rows changes in sums."""
+    empty = _sums(*shared)
+    sums = empty.of_leaf(number)
+    sums.add(first, leaf)
+    kept = _kept(sums, empty)
+    return {name: value for name, value in vars(sums).items() if name not in kept}
+
+
+def _count(leaf: Samples) -> int:
+    """The rows that count."""
+    return int(np.count_nonzero(leaf.weight))
+
+
+def _taken(rows: Array, counted: bool, leaf: Samples) -> Samples:
+    return leaf.take(np.flatnonzero(leaf.weight)[rows] if counted else rows)
+
+
+def _non_finite(first: int, leaf: Samples) -> tuple[list[int], Any] | None:
+    """The first cell of X that is not finite, by the number of its row among all, and its value."""
+    cell = check.first_non_finite(leaf.X, leaf.weight)
+    return None if cell is None else ([first + cell[0], cell[1]], leaf.X[cell])
+
+
+def _with_classes(leaf: Samples, sums: Array) -> Array:
+    numbers = np.concatenate([np.arange(len(sums)), leaf.targets])
+    return np.bincount(numbers, np.concatenate([sums, leaf.weight]))
+
+
+def _divided(leaf: Samples, unit: float) -> Samples:
+    with np.errstate(under="ignore"):
+        return leaf._replace(weight=leaf.weight / unit)
+
+
+def _multiplied(leaf: Samples, factors: Array) -> Samples:
+    return leaf._replace(weight=leaf.weight * factors[leaf.targets])
+
+
+def _for_classes(leaf: Samples, chosen: Array) -> Samples:
+    return leaf.for_classes(chosen)
+
+
+def _weighed(first: int, leaf: Samples) -> tuple[float, Array, list[float], Array]:
+    """(the largest weight, those before the first block of all rows, sums of blocks, the rest)."""
+    begin = min(-first % _BLOCK, leaf.n_rows)
+    end = begin + (leaf.n_rows - begin) // _BLOCK * _BLOCK
+    weight = leaf.weight
+    with np.errstate(over="ignore"):
+        sums = weight[begin:end].reshape(-1, _BLOCK).sum(axis=1)
+    return float(weight.max()), weight[:begin].copy(), sums.tolist(), weight[end:].copy()
