@@ -3,18 +3,14 @@
 import importlib
 import inspect
 import re
-<<<<<<< HEAD
 import runpy
-=======
 from importlib.util import find_spec
->>>>>>> 0af5fce (Solve softmax regression on the rows of Dask)
 from pathlib import Path
 
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
 REFERENCE = (DOCS / "api.rst").read_text(encoding="utf-8")
-<<<<<<< HEAD
 PUBLIC = ["fastsoftmax", "fastsoftmax.kernels", "fastsoftmax.sklearn", "fastsoftmax.sources"]
 
 # What has no page of its own; of `sources`, what those who train have from it.
@@ -23,11 +19,9 @@ WITHOUT_PAGE = {
     "fastsoftmax.kernels",
     *(f"fastsoftmax.sources.{name}" for name in ("Facts", "StreamedRows", "blocks", "scan")),
 }
-=======
-PUBLIC = ["fastsoftmax", "fastsoftmax.kernels", "fastsoftmax.sklearn"]
+
 if find_spec("distributed") is not None:  # the extra [dask]
     PUBLIC.append("fastsoftmax.dask")
->>>>>>> 0af5fce (Solve softmax regression on the rows of Dask)
 
 
 def documented():
