@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -228,3 +231,11 @@ def test_a_source_that_fails_half_way_leaves_what_was_learnt(train):
     with pytest.raises(sources.SourceError, match="the disk is gone") as caught:
         train(sources.batches(batches, memory=1_200_000, cache=False), **options)
     assert caught.value.result.model.classes.tolist() == ["a", "b", "c"]
+
+
+def test_the_example_of_the_page(monkeypatch, capsys):
+    monkeypatch.undo()
+    page = Path(__file__).parents[1] / "docs" / "large-data.md"
+    (example,) = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    exec(example, {})
+    assert capsys.readouterr().out == "True True True\n"
