@@ -206,6 +206,16 @@ def test_weights_that_have_no_sum(weight, text):
         fs.fit(source(X, y, np.full(N, weight)))
 
 
+def test_the_score_of_npy_files(tmp_path):
+    X, y = problem()
+    model = fs.fit_sgd(X[:500], y[:500], epochs=1).model
+    paths = [tmp_path / f"{name}.npy" for name in ("X", "y", "weight")]
+    for path, array in zip(paths, (X, y, WEIGHTS), strict=True):
+        np.save(path, array)
+    expected = model.score(X, y, sample_weight=WEIGHTS)
+    np.testing.assert_allclose(model.score(sources.npy(*paths, memory="1MB")), expected, rtol=1e-12)
+
+
 def test_what_a_source_brings_may_not_be_given_too():
     X, y = problem()
     for name in ("y", "sample_weight"):

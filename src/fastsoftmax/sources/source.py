@@ -94,7 +94,12 @@ def blocks(
         closing(source.reader.open()) as reading,
         closing(run_ahead(lambda: reading.batches(source.memory, labels=labels))) as batches,
     ):
+        on_disk = reading.on_disk() if labels else None
         for batch in batches:
+            if on_disk is not None:  # a pass for labels leaves X there
+                X = np.empty((len(batch.X), *on_disk.shape[1:]), on_disk.dtype)
+                on_disk.read(first, X)
+                batch = batch._replace(X=X)
             frames.raise_unless_equal(reading.feature_names, names, "the model's")
             yield first, batch._replace(X=seen.converted(batch), names=reading.feature_names)
             first += len(batch.X)
