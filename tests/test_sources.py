@@ -431,6 +431,17 @@ def test_ctrl_c_while_rows_are_read():
         assert reading_threads() == []
 
 
+@pytest.mark.parametrize("cache", [True, False])
+def test_no_thread_reads_beside_kernels_that_would_run_one_by_one(monkeypatch, cache):
+    monkeypatch.setattr("fastsoftmax.layers.start", lambda: "workqueue")
+    source = sources.batches(in_batches(100, Data.X, Data.y), memory=SMALL, cache=cache)
+    with sources.scan(source) as scanned:
+        with closing(scanned.windows(bounds_of(N, 128))) as windows:
+            next(windows)
+            assert reading_threads() == []
+        assert_same_rows(scanned, Data.X, Data.numbers, np.ones(N))
+
+
 def test_blocks_are_all_rows_in_order():
     """What is predicted for needs no labels."""
     names = tuple("abcde")

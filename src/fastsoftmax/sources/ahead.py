@@ -9,6 +9,8 @@ from contextlib import closing
 from itertools import islice, repeat
 from typing import TypeVar
 
+from fastsoftmax import layers
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -22,8 +24,15 @@ def read_ahead(
     """``map(read, items)``, up to `depth` of them read before they are asked for.
 
     All reading, and `close` after it, happens in one thread, which has ended when this generator
-    has: when it is exhausted, closed or dropped, or when `read` raised.
+    has: when it is exhausted, closed or dropped, or when `read` raised. With Numba's workqueue,
+    where kernels would run one by one beside it, that is the caller's thread.
     """
+    if layers.start() == "workqueue":
+        try:
+            yield from map(read, items)
+        finally:
+            close()
+        return
     pool = ThreadPoolExecutor(1, "fastsoftmax-read")
     pending: deque[Future[Result]] = deque()
     items = iter(items)

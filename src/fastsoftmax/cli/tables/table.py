@@ -11,6 +11,8 @@ import polars as pl
 
 from fastsoftmax.cli.errors import DataError, UsageError, listed
 
+_ROWS = 1 << 16  # that are given at once, at most
+
 
 class Table(ABC):
     """Columns by name.
@@ -98,5 +100,6 @@ class Parquet(Table):
                 batch = next(parts, None)
             if batch is None:
                 return
-            yield first, batch
-            first += batch.height
+            for part in batch.iter_slices(_ROWS):  # a row group may have a million
+                yield first, part
+                first += part.height
