@@ -6,6 +6,7 @@ import _thread
 import gc
 import itertools
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -585,6 +586,9 @@ def test_what_a_reader_raises_later_is_a_source_error():
             list(scanned.windows(bounds_of(N, 128)))
         assert isinstance(raised.value.__cause__, OSError)
         assert raised.value.result is None
+    for kind in (sources.SourceError, sources.SourceChangedError):
+        copy = pickle.loads(pickle.dumps(kind("the disk is gone", "a result")))
+        assert (type(copy), str(copy), copy.result) == (kind, "the disk is gone", "a result")
 
 
 @pytest.mark.parametrize(
