@@ -31,6 +31,8 @@ exclude_patterns = ["_build", "_site", "measured", "gallery"]
 templates_path = ["_templates"]
 default_role = "autolink"  # of a docstring's `name`: a link where there is such a name
 
+rst_prolog = ".. currentmodule:: fastsoftmax\n"  # so that it is found by its name alone
+
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 

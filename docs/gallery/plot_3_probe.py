@@ -13,11 +13,13 @@ With ``FASTSOFTMAX_DATA``, the embeddings of ``banking77_wl256.npz`` are probed 
 # A small network learns to tell 0, 1, 2, 3 and 4 apart. Its hidden layer then reads 5, 6, 7, 8 and
 # 9.
 import os
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
@@ -27,9 +29,10 @@ import fastsoftmax as fs
 def hidden_layer():
     X, y = load_digits(return_X_y=True)
     X, low = X / 16, y < 5
-    network = MLPClassifier(96, max_iter=60, learning_rate_init=0.01, random_state=0, tol=0)
-    network.n_iter_no_change = 60
-    network.fit(X[low], y[low])
+    network = MLPClassifier(96, max_iter=60, learning_rate_init=0.01, random_state=0)
+    with warnings.catch_warnings():  # 60 epochs are enough here
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        network.fit(X[low], y[low])
     hidden = np.maximum(X[~low] @ network.coefs_[0] + network.intercepts_[0], 0)
     return hidden.astype(np.float32), y[~low]
 
