@@ -9,13 +9,17 @@ from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
 import fastsoftmax
+import fastsoftmax.dask
 import fastsoftmax.sklearn
 import fastsoftmax.sources
 
 MODULES = (fastsoftmax.kernels, fastsoftmax.sklearn, fastsoftmax)
 PUBLIC = {name: f"{module.__name__}.{name}" for module in MODULES for name in module.__all__}
-PUBLIC |= {f"sources.{name}": f"fastsoftmax.sources.{name}" for name in fastsoftmax.sources.__all__}
-NAME = re.compile(r"(?:fs\.|fastsoftmax\.(?:kernels\.|sklearn\.)?)?((?:sources\.)?\w+)(?:\(.*\))?")
+for module in (fastsoftmax.dask, fastsoftmax.sources):
+    short = module.__name__.removeprefix("fastsoftmax.")
+    PUBLIC |= {f"{short}.{name}": f"{module.__name__}.{name}" for name in module.__all__}
+SHORT = r"(?:fs\.|fastsoftmax\.(?:kernels\.|sklearn\.)?)?"  # what may stand before a name
+NAME = re.compile(SHORT + r"((?:dask\.|sources\.)?\w+)(?:\(.*\))?")
 
 # Where these are rather methods of a class.
 METHODS = {"fit", "predict", "predict_proba", "predict_log_proba", "decision_function", "loss"}
