@@ -25,6 +25,8 @@ NAME = re.compile(SHORT + r"((?:dask\.|sources\.)?\w+)(?:\(.*\))?")
 METHODS = {"fit", "predict", "predict_proba", "predict_log_proba", "decision_function", "loss"}
 OF_CLASSES = {"sklearn", "from-logistic-regression", "cli", "reliability", "changes"}
 
+SPEAKS_OF = {"dask": "dask.", "scale": "dask.", "large-data": "sources."}  # before other modules
+
 
 class LinkNames(SphinxTransform):
     """`fit_sgd(X, y)` leads to `fastsoftmax.fit_sgd`."""
@@ -38,6 +40,8 @@ class LinkNames(SphinxTransform):
         for literal in list(self.document.findall(nodes.literal)):
             found = NAME.fullmatch(literal.astext())
             name = found[1] if found else ""
+            if SPEAKS_OF.get(page, "") + name in PUBLIC:
+                name = SPEAKS_OF.get(page, "") + name
             if name not in PUBLIC or (page in OF_CLASSES and name in METHODS):
                 continue
             if isinstance(literal.parent, nodes.reference | nodes.title | addnodes.pending_xref):
