@@ -24,6 +24,7 @@ from distributed import Client, LocalCluster
 import fastsoftmax
 from fastsoftmax.bench.provenance import provenance, told
 from fastsoftmax.dask.table import opened
+from fastsoftmax.kernels.tiles.sizes import n_leaves
 from fastsoftmax.solvers.sums import LossSums
 
 SHAPES = [(2_000_000, 64, 10), (400_000, 768, 100)]
@@ -73,7 +74,7 @@ def local(n_rows: int, D: int, K: int, threads: int) -> float:
 def bytes_of(rows: Any, D: int, K: int) -> tuple[float, float]:
     """Megabytes of (W, once to each worker; the sums of all leaves, back)."""
     W, b = np.zeros((D, K), np.float32), np.zeros(K, np.float32)
-    back = len(pickle.dumps(LossSums(rows, W, b, 0.0).of_leaf(0)._sums)) * len(rows.leaves)
+    back = len(pickle.dumps(LossSums(rows, W, b, 0.0).of_leaf(0)._sums)) * n_leaves(rows.n_rows)
     return W.nbytes / 1e6, back / 1e6
 
 
@@ -82,9 +83,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="of each problem, in place of its own")
     asked = parser.parse_args()
     print(told(provenance(["dask", "distributed"])), "\n")
-    print(
-        "| rows x features x classes | workers | leaves | MB out, back | round s | local pass s |"
-    )
+    print("| rows x features x classes | workers | tasks | MB out, back | round s | local pass s |")
     print("| --- | --- | --- | --- | --- | --- |")
     for n_workers in (1, 2, 4):
         options = {"threads_per_worker": 1, "dashboard_address": ":0"}
@@ -93,16 +92,16 @@ def main() -> None:
                 n = asked.rows or n_rows
                 with rows_of(client, n, D, blocks=20) as rows:
                     out, back = bytes_of(rows, D, K)
-                    took, leaves = round_of(rows, D, K), len(rows.leaves)
+                    took, tasks = round_of(rows, D, K), len(rows.parts)
                 beside = local(n, D, K, n_workers)
-                cells = f"{n_workers} | {leaves} | {out:.2f}, {back:.1f}"
+                cells = f"{n_workers} | {tasks} | {out:.2f}, {back:.1f}"
                 print(f"| {n}x{D}x{K} | {cells} | {took:.3f} | {beside:.3f} |", flush=True)
     print("\n| blocks | seconds to read and cut them | round s |\n| --- | --- | --- |")
     with LocalCluster(n_workers=2, **options) as cluster, Client(cluster) as client:
         for blocks in (1, 100, 1000):
             start = time.perf_counter()
             with rows_of(client, asked.rows or 1_100_000, 4, blocks) as rows:
-                first = next(rows.cluster.run("wait", len, rows.leaves[:1]))
+                first = next(rows.cluster.run("wait", len, rows.parts[:1]))
                 read = time.perf_counter() - start
                 print(f"| {blocks} | {read:.2f} | {round_of(rows, 4, 2):.3f} |", flush=True)
                 assert first > 0

@@ -29,6 +29,8 @@ import fastsoftmax as fs
 import fastsoftmax.dask as fsd
 from fastsoftmax.dask import cluster as cluster_module
 from fastsoftmax.dask.cluster import Cluster
+from fastsoftmax.dask.table import opened
+from fastsoftmax.kernels.tiles.sizes import n_leaves
 from fastsoftmax.sklearn import SoftmaxRegression
 
 N, D, K = 40_000, 4, 3  # three leaves
@@ -114,6 +116,17 @@ def test_fit_has_the_bits_of_rows_in_memory(client, rows, name):
         column[2:] = [{"sample_weight": column[2]} if len(column) > 2 else {}]
     own = fsd.fit(*blocks[:2], **blocks[2], **options)
     assert_same_bits(own, fs.fit(*given[:2], **given[2], **options))
+
+
+def test_parts_of_several_leaves_have_the_bits_of_rows_in_memory(client):
+    X = np.random.default_rng(5).normal(size=(170_000, 2)).astype(np.float32)
+    X[:, 1] = 7  # a constant column: some rows are looked at again
+    y = (X[:, 0] > 0.5).astype(int)
+    given = opened(*cut(X, y), None, None, None, client)
+    with given as table:
+        rows = table.given(None).rows
+        assert 1 < len(rows.parts) < n_leaves(len(X))
+    assert_same_bits(fsd.fit(*cut(X, y)), fs.fit(X, y))
 
 
 def test_soft_targets_have_the_bits_of_rows_in_memory(client, rows):

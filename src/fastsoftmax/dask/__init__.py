@@ -1,7 +1,7 @@
 """Softmax regression on the rows of a Dask array or frame (extra `[dask]`).
 
 `fit`; `regression` (SoftmaxRegression, the estimator); `rows` (the rows of a cluster's workers, for
-the solver: what it sums is summed by a task for each leaf); `leaves` (how rows are cut and moved);
+the solver: what it sums is summed by a task for each part); `leaves` (how rows are cut and moved);
 `blocks` (the user's collections, a block at a time); `cluster` (the client, its tasks, and waiting
 for them).
 """

@@ -37,8 +37,8 @@ _DEFAULT_TIMEOUT = "5 minutes"
 
 _LOOK = 2.0  # seconds between two looks at the workers
 
-# Results that are fetched at once: the client holds so many at most.
-_AT_ONCE = 8
+# Results are fetched in portions of about so many bytes, which is what the client holds of them.
+_AT_ONCE = 2**26
 
 # What tasks share goes along with each while that makes no more bytes in all.
 _MOST_BYTES = 2**23
@@ -87,6 +87,11 @@ class Cluster:
         self._kinds: list[Kind] = []
         self._held: WeakSet[Any] = WeakSet()  # all futures, as long as somebody needs them
 
+    @property
+    def n_threads(self) -> int:
+        """Of all workers that are there now."""
+        return sum(self._client.nthreads().values())
+
     def compute(self, tasks: Sequence[Any]) -> list[Any]:
         """Futures of delayed objects, under way."""
         futures: list[Any] = self._client.compute(list(tasks))
@@ -110,19 +115,22 @@ class Cluster:
         function: Callable[..., Any],
         *arguments: Sequence[Any],
         shared: Any = None,
+        result_bytes: int = 1000,
     ) -> Iterator[Any]:
         """The values of a function in order, a task for each, in one thread of a worker.
+
+        Each value takes about so many bytes.
 
         Each gets what is `shared` first. If that is large, it is a task's result itself: so it goes
         to each worker once, and from one to another.
         """
         n = len(arguments[0])
         if shared is not None:
-            if n * _size(shared) > _MOST_BYTES:
+            if n * size_of(shared) > _MOST_BYTES:
                 shared = self.hold(f"{name}-of", _itself, [shared])[0]
             arguments = [shared] * n, *arguments
         futures = self.hold(name, _computed, [function] * n, *arguments)
-        for value, kind in self.results(futures):
+        for value, kind in self.results(futures, max(_AT_ONCE // max(result_bytes, 1), 1)):
             self._notice(kind)
             yield value
 
@@ -130,15 +138,15 @@ class Cluster:
         """Give the workers' memory back, and end what is under way."""
         self.cancel(list(self._held))
 
-    def results(self, futures: list[Any]) -> Iterator[Any]:
-        """The results of tasks in order, which are forgotten as they come.
+    def results(self, futures: list[Any], at_once: int = 1000) -> Iterator[Any]:
+        """The results of tasks in order, so many at once, which are forgotten as they come.
 
         Whatever is raised, no task goes on.
         """
         try:
             while futures:
-                yield from self._gathered(futures[:_AT_ONCE])
-                del futures[:_AT_ONCE]
+                yield from self._gathered(futures[:at_once])
+                del futures[:at_once]
         except CancelledError as error:
             self.cancel(futures)
             raise RuntimeError(f"the cluster gave up a task: {error}") from error
@@ -229,7 +237,7 @@ def _itself(value: Any) -> Any:
     return value
 
 
-def _size(value: Any) -> int:
+def size_of(value: Any) -> int:
     """Bytes of a pickle, about."""
     buffers: list[pickle.PickleBuffer] = []
     head = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)

@@ -1,12 +1,14 @@
-"""How rows are cut: into leaves, whose bounds their number alone says, whatever the blocks.
+"""How rows are cut: into parts of some leaves each, whatever the blocks.
 
-A leaf's rows are made by a task from the blocks they lie in; of a block that is a leaf, no copy is
-made.
+The bounds of leaves follow from the number of rows alone, and sums are formed leaf by leaf: it
+makes no difference to them how many lie together in a part. A part is made by a task from the
+blocks it lies in; of a block that is a part, no copy is made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,11 +16,16 @@ import numpy.typing as npt
 
 from fastsoftmax import validation as check
 from fastsoftmax.dask.blocks import Labels
-from fastsoftmax.kernels.tiles.sizes import leaf_rows
+from fastsoftmax.kernels.tiles.sizes import ceil_div, leaf_rows, n_leaves
 from fastsoftmax.labels import numbers_of
 from fastsoftmax.training.samples import Samples
 
 Array = npt.NDArray[Any]
+
+
+# Parts for each thread of the workers, so that these end about together, and the fewest.
+_PARTS_PER_THREAD = 4
+_FEWEST_PARTS = 8
 
 
 class Piece(NamedTuple):
@@ -29,18 +36,18 @@ class Piece(NamedTuple):
     stop: int
 
 
-def starts(n_rows: int) -> list[int]:
-    """The first row of each leaf."""
-    return list(range(0, n_rows, leaf_rows(n_rows)))
+def starts(n_rows: int, n_threads: int) -> list[int]:
+    """The first row of each part: of some leaves, few enough that their tasks cost little."""
+    wanted = max(_PARTS_PER_THREAD * n_threads, _FEWEST_PARTS)
+    of_part = ceil_div(n_leaves(n_rows), wanted) * leaf_rows(n_rows)
+    return list(range(0, n_rows, of_part))
 
 
-def pieces(lengths: Sequence[int]) -> list[list[Piece]]:
-    """For each leaf, what it takes of blocks of these lengths."""
+def pieces(lengths: Sequence[int], starts: Sequence[int]) -> list[list[Piece]]:
+    """For each part, what it takes of blocks of these lengths."""
     ends = np.cumsum([0, *lengths])
-    n_rows = int(ends[-1])
     cut: list[list[Piece]] = []
-    for first in starts(n_rows):
-        stop = min(first + leaf_rows(n_rows), n_rows)
+    for first, stop in pairwise([*starts, int(ends[-1])]):
         begin, end = np.searchsorted(ends, first, "right") - 1, np.searchsorted(ends, stop, "left")
         cut.append(
             [
@@ -53,7 +60,7 @@ def pieces(lengths: Sequence[int]) -> list[list[Piece]]:
 
 
 class Form(NamedTuple):
-    """What the rows of a leaf are to be."""
+    """What the rows of a part are to be."""
 
     X: np.dtype[Any]  # of all blocks
     dtype: np.dtype[Any]  # to compute in
@@ -61,8 +68,8 @@ class Form(NamedTuple):
     targets: np.dtype[Any]  # of soft ones
 
 
-def leaf(form: Form, cuts: Sequence[Sequence[Piece]], parts: Sequence[Sequence[Any]]) -> Samples:
-    """The rows of a leaf, by the pieces of X, y and, if there are any, the weights."""
+def part(form: Form, cuts: Sequence[Sequence[Piece]], parts: Sequence[Sequence[Any]]) -> Samples:
+    """Rows of some leaves, by the pieces of X, y and, if there are any, the weights."""
     X = check.readable(_joined(cuts[0], parts[0], form.X), form.dtype)
     if form.classes is None:
         targets = check.convertible(_joined(cuts[1], parts[1], form.targets), form.dtype)

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastsoftmax import validation as check
-from fastsoftmax.dask.cluster import Cluster
-from fastsoftmax.dask.leaves import starts
+from fastsoftmax.dask.cluster import Cluster, size_of
+from fastsoftmax.kernels.tiles.sizes import ceil_div, leaf_rows, n_leaves
 from fastsoftmax.training.samples import Samples, Sums, spaced
 from fastsoftmax.weights import sum_of
 
@@ -26,10 +26,11 @@ _BLOCK = 512  # weights that are summed by themselves
 
 @dataclass(frozen=True)
 class DistributedSamples:
-    """Rows of which each leaf is the result of a task; see `training.samples.Rows`."""
+    """Rows of which each part is the result of a task; see `training.samples.Rows`."""
 
     cluster: Cluster
-    leaves: Sequence[Any]  # futures of `Samples`
+    parts: Sequence[Any]  # futures of `Samples`, of some leaves each
+    starts: Sequence[int]  # the first row of each
     n_rows: int
     n_features: int
     precision: np.dtype[Any]
@@ -40,19 +41,32 @@ class DistributedSamples:
     is_sparse = False
 
     def add_to(self, sums: Sums) -> None:
-        kept, numbers = _kept(sums.of_leaf(0), sums), range(len(self.leaves))
-        changes = self._of_leaves("sum", _added, numbers, self._starts, shared=(type(sums), kept))
-        for number, changed in zip(numbers, changes, strict=True):
-            sums.take(number, _sums(type(sums), {**kept, **changed}))
+        empty = sums.of_leaf(0)
+        kept = _kept(empty, sums)
+        made = {name: value for name, value in vars(empty).items() if name not in kept}
+        of_all = [self.n_rows] * len(self.parts)
+        changes = self._of_parts(
+            "sum",
+            _added,
+            self.starts,
+            of_all,
+            shared=(type(sums), kept),
+            result_bytes=size_of(made) * ceil_div(n_leaves(self.n_rows), len(self.parts)),
+        )
+        leaf = 0
+        for of_part in changes:
+            for changed in of_part:
+                sums.take(leaf, _sums(type(sums), {**kept, **changed}))
+                leaf += 1
 
     def add_targets_to(self, sums: Sums) -> None:
         self.add_to(sums)
 
     def take(self, rows: Array) -> Samples:
-        return self._some(rows, self._starts, counted=False)
+        return self._some(rows, self.starts, counted=False)
 
     def spaced(self, count: int) -> Samples:
-        counts = list(self._of_leaves("count", _count))
+        counts = list(self._of_parts("count", _count))
         starts = np.cumsum([0, *counts])
         return self._some(spaced(int(starts[-1]), count), starts[:-1].tolist(), counted=True)
 
@@ -60,12 +74,12 @@ class DistributedSamples:
         """Rows by their numbers, or by those among the rows that count; where leaves start."""
         wanted = np.split(rows, np.searchsorted(rows, starts[1:]))
         local = [of_leaf - first for of_leaf, first in zip(wanted, starts, strict=True)]
-        parts = list(self._of_leaves("take", _taken, local, [counted] * len(local)))
+        parts = list(self._of_parts("take", _taken, local, [counted] * len(local)))
         X, targets, weight = (np.concatenate([part[i] for part in parts]) for i in range(3))
         return Samples(X, targets, weight, self.total_weight)
 
     def raise_if_non_finite(self) -> None:
-        cells = self._of_leaves("look", _non_finite, self._starts)
+        cells = self._of_parts("look", _non_finite, self.starts)
         for cell in cells:
             if cell is not None:
                 place, value = cell
@@ -83,17 +97,17 @@ class DistributedSamples:
         return self._mapped(_for_classes, chosen)
 
     def class_weights(self, n_classes: int) -> Array:
-        """(K,): the weights of each class, added one after another, as if no leaf ended."""
+        """(K,): the weights of each class, added one after another, as if no part ended."""
         sums = np.zeros(n_classes)
-        for leaf in self.leaves:
-            sums = self.cluster.hold("classes", _with_classes, [leaf], [sums])[0]
+        for part in self.parts:
+            sums = self.cluster.hold("classes", _with_classes, [part], [sums])[0]
         return next(self.cluster.results([sums]))
 
     def weighted(self, name: str, factors: Array | None = None) -> DistributedSamples:
         """With the sums of the weights; before, multiplied by a factor (K,) for each class."""
         rows = self if factors is None else self._mapped(_multiplied, factors)
         largest, rest, sums = 0.0, np.empty(0), []
-        for most, head, of_blocks, tail in rows._of_leaves("weigh", _weighed, rows._starts):
+        for most, head, of_blocks, tail in rows._of_parts("weigh", _weighed, rows.starts):
             largest = max(largest, most)
             sums += [sum_of(np.concatenate([rest, head])), *of_blocks]
             rest = tail
@@ -107,19 +121,15 @@ class DistributedSamples:
             raise ValueError(f"{name} sums to more than a float64 can hold")
         return replace(rows, largest_weight=largest, total_weight=total)
 
-    @property
-    def _starts(self) -> list[int]:
-        return starts(self.n_rows)
-
-    def _of_leaves(
-        self, name: str, function: Callable[..., Any], *arguments: Sequence[Any], shared: Any = None
+    def _of_parts(
+        self, name: str, function: Callable[..., Any], *arguments: Sequence[Any], **options: Any
     ) -> Iterator[Any]:
-        return self.cluster.run(name, function, *arguments, self.leaves, shared=shared)
+        return self.cluster.run(name, function, *arguments, self.parts, **options)
 
     def _mapped(self, function: Callable[..., Samples], argument: Any) -> DistributedSamples:
         """Other rows, which share X; these are given back as soon as those are there."""
-        leaves = self.cluster.hold("rows", function, self.leaves, [argument] * len(self.leaves))
-        return replace(self, leaves=leaves)
+        parts = self.cluster.hold("rows", function, self.parts, [argument] * len(self.parts))
+        return replace(self, parts=parts)
 
 
 def _sums(kind: type[Any], attributes: dict[str, Any]) -> Any:
@@ -135,58 +145,61 @@ def _kept(sums: Any, others: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(sums).items() if value is before.get(name, sums)}
 
 
-# What the tasks do. `leaf` are the rows of one.
+# What the tasks do. `part` are the rows of one.
 
 
 def _added(
-    shared: tuple[type[Any], dict[str, Any]], number: int, first: int, leaf: Samples
-) -> dict[str, Any]:
-    """What adding a leaf's rows changes in sums."""
-    empty = _sums(*shared)
-    sums = empty.of_leaf(number)
-    sums.add(first, leaf)
-    kept = _kept(sums, empty)
-    return {name: value for name, value in vars(sums).items() if name not in kept}
+    shared: tuple[type[Any], dict[str, Any]], first: int, n_rows: int, part: Samples
+) -> list[dict[str, Any]]:
+    """What adding rows changes in the sums of each of their leaves."""
+    empty, size = _sums(*shared), leaf_rows(n_rows)
+    changes = []
+    for at in range(0, part.n_rows, size):
+        sums = empty.of_leaf((first + at) // size)
+        sums.add(first + at, part.take(slice(at, at + size)))
+        kept = _kept(sums, empty)
+        changes.append({name: value for name, value in vars(sums).items() if name not in kept})
+    return changes
 
 
-def _count(leaf: Samples) -> int:
+def _count(part: Samples) -> int:
     """The rows that count."""
-    return int(np.count_nonzero(leaf.weight))
+    return int(np.count_nonzero(part.weight))
 
 
-def _taken(rows: Array, counted: bool, leaf: Samples) -> Samples:
-    return leaf.take(np.flatnonzero(leaf.weight)[rows] if counted else rows)
+def _taken(rows: Array, counted: bool, part: Samples) -> Samples:
+    return part.take(np.flatnonzero(part.weight)[rows] if counted else rows)
 
 
-def _non_finite(first: int, leaf: Samples) -> tuple[list[int], Any] | None:
+def _non_finite(first: int, part: Samples) -> tuple[list[int], Any] | None:
     """The first cell of X that is not finite, by the number of its row among all, and its value."""
-    cell = check.first_non_finite(leaf.X, leaf.weight)
-    return None if cell is None else ([first + cell[0], cell[1]], leaf.X[cell])
+    cell = check.first_non_finite(part.X, part.weight)
+    return None if cell is None else ([first + cell[0], cell[1]], part.X[cell])
 
 
-def _with_classes(leaf: Samples, sums: Array) -> Array:
-    numbers = np.concatenate([np.arange(len(sums)), leaf.targets])
-    return np.bincount(numbers, np.concatenate([sums, leaf.weight]))
+def _with_classes(part: Samples, sums: Array) -> Array:
+    numbers = np.concatenate([np.arange(len(sums)), part.targets])
+    return np.bincount(numbers, np.concatenate([sums, part.weight]))
 
 
-def _divided(leaf: Samples, unit: float) -> Samples:
+def _divided(part: Samples, unit: float) -> Samples:
     with np.errstate(under="ignore"):
-        return leaf._replace(weight=leaf.weight / unit)
+        return part._replace(weight=part.weight / unit)
 
 
-def _multiplied(leaf: Samples, factors: Array) -> Samples:
-    return leaf._replace(weight=leaf.weight * factors[leaf.targets])
+def _multiplied(part: Samples, factors: Array) -> Samples:
+    return part._replace(weight=part.weight * factors[part.targets])
 
 
-def _for_classes(leaf: Samples, chosen: Array) -> Samples:
-    return leaf.for_classes(chosen)
+def _for_classes(part: Samples, chosen: Array) -> Samples:
+    return part.for_classes(chosen)
 
 
-def _weighed(first: int, leaf: Samples) -> tuple[float, Array, list[float], Array]:
+def _weighed(first: int, part: Samples) -> tuple[float, Array, list[float], Array]:
     """(the largest weight, those before the first block of all rows, sums of blocks, the rest)."""
-    begin = min(-first % _BLOCK, leaf.n_rows)
-    end = begin + (leaf.n_rows - begin) // _BLOCK * _BLOCK
-    weight = leaf.weight
+    begin = min(-first % _BLOCK, part.n_rows)
+    end = begin + (part.n_rows - begin) // _BLOCK * _BLOCK
+    weight = part.weight
     with np.errstate(over="ignore"):
         sums = weight[begin:end].reshape(-1, _BLOCK).sum(axis=1)
     return float(weight.max()), weight[:begin].copy(), sums.tolist(), weight[end:].copy()

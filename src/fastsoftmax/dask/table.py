@@ -16,7 +16,7 @@ from fastsoftmax import validation as check
 from fastsoftmax.dask import blocks
 from fastsoftmax.dask.blocks import About, Column
 from fastsoftmax.dask.cluster import Cluster, connected
-from fastsoftmax.dask.leaves import Form, Piece, leaf, pieces
+from fastsoftmax.dask.leaves import Form, Piece, part, pieces, starts
 from fastsoftmax.dask.rows import DistributedSamples
 from fastsoftmax.labels import class_list, raise_unless_alike
 from fastsoftmax.training import data
@@ -154,7 +154,7 @@ def _read(cluster: Cluster, columns: Columns, dtype: Any) -> Table:
     about = list(cluster.results(futures[sum(sizes) :]))
     facts = Facts.of(columns, _split(about, sizes))
     if facts.sparse:
-        return InMemory(facts, [list(cluster.results(column)) for column in held], dtype)
+        return InMemory(facts, [list(cluster.results(column, 8)) for column in held], dtype)
     return OnWorkers(facts, held, dtype, cluster)
 
 
@@ -210,16 +210,17 @@ class OnWorkers:
             _width(facts.about[1], "y")[1] if facts.soft else np.dtype(np.int64),
         )
         lengths = [[block.n_rows for block in column] for column in facts.about]
-        cuts = list(zip(*map(pieces, lengths), strict=True))
+        self._starts = starts(facts.n_rows, cluster.n_threads)
+        cuts = list(zip(*(pieces(column, self._starts) for column in lengths), strict=True))
         parts = [[_blocks(*pair) for pair in zip(cut, held, strict=True)] for cut in cuts]
-        # the futures of blocks are dropped with `held`, and a block once its leaves are there
-        self._leaves = cluster.hold("rows", leaf, [form] * len(cuts), cuts, parts)
+        # the futures of blocks are dropped with `held`, and a block once its parts are there
+        self._parts = cluster.hold("rows", part, [form] * len(cuts), cuts, parts)
 
     def given(self, class_weight: Any) -> Given:
         facts, n_rows = self.facts, self.facts.n_rows
-        leaves, self._leaves = self._leaves, []
+        rows_of_parts, self._parts = self._parts, []
         of_all = n_rows, facts.n_features, self._precision, facts.soft, float(n_rows), 1.0
-        rows = DistributedSamples(self._cluster, leaves, *of_all)
+        rows = DistributedSamples(self._cluster, rows_of_parts, self._starts, *of_all)
         if self._weighted:
             rows = rows.weighted("sample_weight")
         if class_weight is not None:
