@@ -257,8 +257,8 @@ import numpy as np
 import numba
 import fastsoftmax as fs
 from fastsoftmax.kernels.passes import (
-    buckets, columns, fused, hessian, inverse, predict, rowwise, sgd, sgd_by_slab, sparse,
-    structure,
+    buckets, columns, folding, fused, hessian, inverse, newton, predict, rowwise, sgd, sgd_by_slab,
+    sgd_lazy, sgd_sparse, sparse, structure,
 )
 from fastsoftmax.kernels.compile import parallel
 from fastsoftmax.kernels.vectors import widening
@@ -270,8 +270,8 @@ dtypes = eval(sys.argv[1])
 fs.warmup(dtypes, solvers=True, sparse=True)
 
 def compiled():
-    modules = (buckets, columns, fused, hessian, inverse, predict, rowwise, sgd, sgd_by_slab,
-               sparse, structure, widening)
+    modules = (buckets, columns, folding, fused, hessian, inverse, newton, predict, rowwise, sgd,
+               sgd_by_slab, sgd_lazy, sgd_sparse, sparse, structure, widening)
     found = [value for module in modules for value in vars(module).values()
              if isinstance(value, numba.core.registry.CPUDispatcher)]
     return sum(len(kernel.signatures) for kernel in found)
@@ -304,6 +304,8 @@ for dtype in dtypes + ["float16", "uint8"] * ("float32" in dtypes):
             fs.loss_and_gradient(S, targets, W, b, sample_weight=np.ones(rows))
             for options in ({}, {"standardize": True, "l2": 0.1}, {"fit_intercept": False}):
                 fs.fit(S, targets, tol=1e-9, **options)
+            for options in ({}, {"standardize": True, "learning_rate": 0.1, "average": 0.5}):
+                fs.fit_sgd(S, targets, epochs=1, **options)
         for call in (fs.predict, fs.predict_proba, fs.predict_log_proba, fs.decision_function):
             call(S, W, b)
 print(compiled() - before)

@@ -43,7 +43,7 @@ def warmup(
     solvers : bool
         Also those of `fit` and `fit_path`, which take some seconds more.
     sparse : bool
-        Also those of functions of sparse X, and with `solvers` of `fit` on it.
+        Also those of functions of sparse X and of `fit_sgd`, and with `solvers` of `fit` on it.
 
     Raises
     ------
@@ -136,10 +136,14 @@ def _warm_sparse(dtype: np.dtype[Any], solvers: bool) -> None:
         for targets in (y, np.eye(3, dtype=dtype)[y]):
             functional.loss(X, targets, W, b)
             functional.loss_and_gradient(X, targets, W, b)
-            for standardize in (True, False) if solvers else ():
-                fit(X, targets, standardize=standardize)
+            for standardize in (True, False):
+                fit_sgd(X, targets, epochs=1, learning_rate=0.1, standardize=standardize)
+                if solvers:
+                    fit(X, targets, standardize=standardize)
         for prediction in _PREDICTIONS:
             prediction(X, W, b)
+    if solvers:
+        functional.softmax(np.zeros((2, 3)))  # for the Hessian of the biases of few rows
 
 
 def _diagonal(n_rows: int, n_features: int, dtype: np.dtype[Any]) -> Any:
