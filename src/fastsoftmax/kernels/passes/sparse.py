@@ -39,6 +39,7 @@ from fastsoftmax.kernels.rows import row
 from fastsoftmax.kernels.tiles.packing import padded
 from fastsoftmax.kernels.tiles.sizes import ROW_BLOCK, chunk_rows, n_chunks
 from fastsoftmax.kernels.vectors.memory import (
+    CACHE_LINE,
     Array,
     Rows,
     Strided,
@@ -68,12 +69,21 @@ def prepared(given: Any) -> Model:
 
 
 @jit
+def aligned_rows(n_rows: int, n_columns: int, item: Array) -> Array:
+    """Room (n_rows, n_columns) whose rows of whole vectors lie in as few cache lines as can be."""
+    size = item_bytes(item)
+    room = np.empty(n_rows * n_columns + CACHE_LINE // size, item.dtype)
+    first = -address_of(room) % CACHE_LINE // size
+    return room[first : first + n_rows * n_columns].reshape(n_rows, n_columns)
+
+
+@jit
 def logits_of_chunk(c: int, model: Model) -> Array:
     """Z (rows, padded K) of chunk c, in whole vectors; b for rows without weight."""
     b, buckets = model.b, model.buckets
     size = chunk_rows(model.n_rows)
     n_rows = min(size, model.n_rows - c * size)
-    Z = np.empty((n_rows, padded(b.size, item_bytes(b))), b.dtype)
+    Z = aligned_rows(n_rows, padded(b.size, item_bytes(b)), b)
     for r in range(n_rows):
         for k in range(b.size):
             Z[r, k] = b[k]
