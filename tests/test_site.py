@@ -13,12 +13,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 REFERENCE = (DOCS / "api.rst").read_text(encoding="utf-8")
 PUBLIC = ["fastsoftmax", "fastsoftmax.kernels", "fastsoftmax.sklearn", "fastsoftmax.sources"]
 
-# What has no page of its own; of `sources`, what those who train have from it.
-WITHOUT_PAGE = {
-    "fastsoftmax.__version__",
-    "fastsoftmax.kernels",
-    *(f"fastsoftmax.sources.{name}" for name in ("Facts", "StreamedRows", "blocks", "scan")),
-}
+# What has no page of its own.
+WITHOUT_PAGE = {"fastsoftmax.__version__", "fastsoftmax.kernels"}
 
 if find_spec("distributed") is not None:  # the extra [dask]
     PUBLIC.append("fastsoftmax.dask")

@@ -20,6 +20,8 @@ import scipy.sparse
 
 from fastsoftmax import sources
 from fastsoftmax.csr import CSR
+from fastsoftmax.sources.scan import scan
+from fastsoftmax.sources.source import blocks
 
 N, D = 3001, 5
 SMALL = "64KB"  # of memory: N rows do not fit
@@ -101,7 +103,7 @@ def in_batches(size, *arrays):
 def test_parquet(tmp_path, memory, cache, cuts, groups):
     paths = write_parts(tmp_path, table(), cuts, groups)
     source = sources.parquet(paths, label="kind", weight="w", memory=memory, cache=cache)
-    with sources.scan(source) as scanned:
+    with scan(source) as scanned:
         facts = scanned.facts
         assert facts.n_rows == N
         assert facts.feature_names == tuple(f"x{d}" for d in range(D))
@@ -129,7 +131,7 @@ def test_arrow(tmp_path, kind, memory):
         "stream": lambda: pa.RecordBatchReader.from_batches(whole.schema, whole.to_batches(800)),
     }[kind]
     source = sources.arrow(data, label="kind", weight="w", memory=memory, cache=False)
-    with sources.scan(source) as scanned:
+    with scan(source) as scanned:
         assert_same_rows(scanned, Data.X, Data.numbers, Data.weight)
 
 
@@ -142,7 +144,7 @@ def test_npy(tmp_path, dtype, order, memory):
     np.save(tmp_path / "y.npy", Data.y)
     np.save(tmp_path / "w.npy", Data.weight)
     paths = [tmp_path / f"{name}.npy" for name in "Xyw"]
-    with sources.scan(sources.npy(*paths, memory=memory)) as scanned:
+    with scan(sources.npy(*paths, memory=memory)) as scanned:
         expected = {"i8": "f8"}.get(dtype[1:], dtype[1:])
         assert scanned.facts.dtype == np.dtype(expected)
         assert scanned.facts.dtype.isnative
@@ -155,7 +157,7 @@ def test_batches(size, cache):
     n_rows = min(N, 400 * size)
     arrays = Data.X[:n_rows], Data.numbers[:n_rows]
     source = sources.batches(in_batches(size, *arrays), memory="6KB", cache=cache)
-    with sources.scan(source) as scanned:
+    with scan(source) as scanned:
         assert scanned.facts.classes.dtype == Data.numbers.dtype
         assert scanned.resident() is None
         assert scanned.facts.total_weight == n_rows
@@ -166,7 +168,7 @@ def test_sums_of_weights_do_not_depend_on_batches():
     totals = set()
     for size in (1, 100, 512, 700, N):
         start = in_batches(size, Data.X, Data.numbers, Data.weight)
-        with sources.scan(sources.batches(start)) as scanned:
+        with scan(sources.batches(start)) as scanned:
             totals.add((scanned.facts.total_weight, *scanned.facts.class_weights))
     assert len(totals) == 1
 
@@ -175,7 +177,7 @@ def test_sums_of_weights_do_not_depend_on_batches():
 def test_soft_targets(cache):
     P = np.random.default_rng(1).random((N, 4))
     source = sources.batches(in_batches(100, Data.X, P), memory=SMALL, cache=cache)
-    with sources.scan(source) as scanned:
+    with scan(source) as scanned:
         assert scanned.facts.classes.tolist() == [0, 1, 2, 3]
         assert scanned.facts.counts is None
         assert_same_rows(scanned, Data.X, P, np.ones(N))
@@ -197,7 +199,7 @@ def test_sparse_batches(memory, cache):
             given = data[: part.nnz], indices[: part.nnz], part.indptr
             yield scipy.sparse.csr_array(given, part.shape), Data.y[first : first + 99]
 
-    with sources.scan(sources.batches(start, memory=memory, cache=cache)) as scanned:
+    with scan(sources.batches(start, memory=memory, cache=cache)) as scanned:
         facts = scanned.facts
         assert facts.sparse
         assert facts.n_entries == X.nnz
@@ -222,7 +224,7 @@ def test_sparse_batches(memory, cache):
 
 
 def scanned_table(whole, **options):
-    with sources.scan(sources.arrow(whole, label="kind", **options)) as scanned:
+    with scan(sources.arrow(whole, label="kind", **options)) as scanned:
         return scanned.facts, scanned.resident()
 
 
@@ -256,7 +258,7 @@ def test_lists_are_features(tmp_path, fixed):
     whole = pa.table({"kind": Data.y, "embedding": pa.array(list(X), type_)})
     paths = write_parts(tmp_path, whole, [7], 500)
     source = sources.parquet(paths, label="kind", memory=SMALL)
-    with sources.scan(source) as scanned:
+    with scan(source) as scanned:
         assert scanned.facts.feature_names is None
         assert_same_rows(scanned, X, Data.numbers, np.ones(N))
 
@@ -293,7 +295,7 @@ def test_the_index_of_pandas_is_no_feature(tmp_path):
     pytest.importorskip("pyarrow")
     frame = pd.DataFrame({"a": [1.0, 2.0], "kind": ["u", "v"]}, index=[5, 3])
     frame.to_parquet(tmp_path / "frame.parquet")
-    with sources.scan(sources.parquet(tmp_path / "frame.parquet", label="kind")) as scanned:
+    with scan(sources.parquet(tmp_path / "frame.parquet", label="kind")) as scanned:
         assert scanned.facts.feature_names == ("a",)
 
 
@@ -319,13 +321,13 @@ def test_types_of_labels(values, classes):
 
 def test_classes_are_those_listed():
     source = sources.batches(in_batches(9, Data.X, Data.y), classes=["zebra", "b", "a", "none"])
-    with sources.scan(source) as scanned:
+    with scan(source) as scanned:
         names = np.array(["zebra", "b", "a", "none"])
         assert scanned.facts.classes.tolist() == names.tolist()
         assert (names[scanned.resident()[1]] == Data.y).all()
         assert scanned.facts.counts[3] == 0
     with pytest.raises(ValueError, match=r"label 'a' in row .* of batch .* is not one of"):
-        sources.scan(source, classes=["b", "zebra"])
+        scan(source, classes=["b", "zebra"])
 
 
 # What is kept, and given back
@@ -343,7 +345,7 @@ def files_open_in(folder):
 def test_the_cache_has_no_name_and_is_closed(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     source = sources.batches(in_batches(100, Data.X, Data.y), memory=SMALL)
-    with sources.scan(source) as scanned:
+    with scan(source) as scanned:
         assert len(files_open_in(tmp_path)) == 2
         assert list(tmp_path.iterdir()) == []
         assert scanned.random
@@ -355,7 +357,7 @@ def test_the_cache_is_bounded(tmp_path, monkeypatch):
     size = Data.X.nbytes + 4 * N
     for limit, fits in ((size - 1, False), (size, True)):
         source = sources.batches(in_batches(100, Data.X, Data.y), memory=SMALL, cache=limit)
-        with sources.scan(source) as scanned:
+        with scan(source) as scanned:
             assert scanned.random == fits
             assert_same_rows(scanned, Data.X, Data.numbers, np.ones(N))
 
@@ -367,7 +369,7 @@ def test_a_full_disk_is_said(monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: full.open("wb", buffering=0))
     source = sources.batches(in_batches(100, Data.X, Data.y), memory=SMALL)
     with pytest.raises(OSError, match=r"No space left.*cache=False"):
-        sources.scan(source)
+        scan(source)
 
 
 RESIDENT = """
@@ -375,7 +377,7 @@ import resource, sys
 from fastsoftmax import sources
 
 def read(path, cache):
-    with sources.scan(sources.parquet(path, label="kind", memory="32MB", cache=cache)) as scanned:
+    with scan(sources.parquet(path, label="kind", memory="32MB", cache=cache)) as scanned:
         n_rows, step = scanned.facts.n_rows, scanned.window_rows(512)
         bounds = [(first, min(first + step, n_rows)) for first in range(0, n_rows, step)]
         return sum(len(window[1]) for window in scanned.windows(bounds))
@@ -423,9 +425,9 @@ def test_ctrl_c_while_rows_are_read():
 
     source = sources.batches(start, memory=SMALL, cache=False)
     with pytest.raises(KeyboardInterrupt):
-        sources.scan(source)
+        scan(source)
     assert reading_threads() == []
-    with sources.scan(source) as scanned:
+    with scan(source) as scanned:
         interrupted.clear()
         with pytest.raises(KeyboardInterrupt):
             list(scanned.windows(bounds_of(N, 128)))
@@ -436,7 +438,7 @@ def test_ctrl_c_while_rows_are_read():
 def test_no_thread_reads_beside_kernels_that_would_run_one_by_one(monkeypatch, cache):
     monkeypatch.setattr("fastsoftmax.layers.start", lambda: "workqueue")
     source = sources.batches(in_batches(100, Data.X, Data.y), memory=SMALL, cache=cache)
-    with sources.scan(source) as scanned:
+    with scan(source) as scanned:
         with closing(scanned.windows(bounds_of(N, 128))) as windows:
             next(windows)
             assert reading_threads() == []
@@ -452,7 +454,7 @@ def test_blocks_are_all_rows_in_order():
             yield pytest.importorskip("pandas").DataFrame(X, columns=list(names))
 
     source = sources.batches(start)
-    found = list(sources.blocks(source))
+    found = list(blocks(source))
     assert [first for first, _ in found] == list(range(0, N, 700))
     np.testing.assert_array_equal(np.concatenate([batch.X for _, batch in found]), Data.X)
     assert {batch.names for _, batch in found} == {names}
@@ -472,10 +474,10 @@ def test_windows_and_batches_stay_within_the_budget(tmp_path):
         sources.parquet(paths, label="kind", memory=budget),
         sources.parquet(paths, label="kind", memory=budget, cache=False),
     ):
-        with closing(sources.scan(source)):  # what is imported stays
+        with closing(scan(source)):  # what is imported stays
             pass
         tracemalloc.start()
-        with sources.scan(source) as scanned:
+        with scan(source) as scanned:
             for _ in scanned.windows(bounds_of(len(X), scanned.window_rows(64))):
                 pass
         peak = tracemalloc.get_traced_memory()[1]
@@ -493,7 +495,7 @@ def test_the_thread_ends_with_the_windows(how):
         finally:
             closed.set()
 
-    with sources.scan(sources.batches(start, memory=SMALL, cache=False)) as scanned:
+    with scan(sources.batches(start, memory=SMALL, cache=False)) as scanned:
         closed.clear()
         windows = scanned.windows(bounds_of(N, 128))
         next(windows)
@@ -520,12 +522,12 @@ def test_a_generator_is_read_once():
     generator = in_batches(9, Data.X, Data.y)()
     source = sources.batches(lambda: generator, memory=SMALL, cache=False)
     with (
-        sources.scan(source) as scanned,
+        scan(source) as scanned,
         pytest.raises(sources.SourceError, match="returned the iterator that was read before"),
     ):
         list(scanned.windows([(0, 32)]))
     with pytest.raises(ValueError, match="returned the iterator that was read before"):
-        sources.scan(source)
+        scan(source)
 
 
 def test_a_record_batch_reader_is_read_once():
@@ -546,7 +548,7 @@ def test_another_number_of_rows_in_a_later_pass(later):
 
     source = sources.batches(start, memory=SMALL, cache=False)
     with (
-        sources.scan(source) as scanned,
+        scan(source) as scanned,
         pytest.raises(sources.SourceChangedError, match=rf"{later} rows, {N} were in the first"),
     ):
         list(scanned.windows(bounds_of(N, 128)))
@@ -565,7 +567,7 @@ def test_a_file_that_changes(tmp_path, kind):
         source = sources.parquet(
             write_parts(tmp_path, table(), [], 100), label="kind", memory=SMALL, cache=False
         )
-    with sources.scan(source) as scanned:
+    with scan(source) as scanned:
         os.utime(path, (1, 1))
         with pytest.raises(sources.SourceChangedError, match=f"{path.name} was changed"):
             list(scanned.windows([(0, 32)]))
@@ -581,7 +583,7 @@ def test_what_a_reader_raises_later_is_a_source_error():
                 raise OSError("the disk is gone")
             yield batch
 
-    with sources.scan(sources.batches(start, memory=SMALL, cache=False)) as scanned:
+    with scan(sources.batches(start, memory=SMALL, cache=False)) as scanned:
         with pytest.raises(sources.SourceError, match="the disk is gone") as raised:
             list(scanned.windows(bounds_of(N, 128)))
         assert isinstance(raised.value.__cause__, OSError)
@@ -609,7 +611,7 @@ def test_what_a_reader_raises_later_is_a_source_error():
 def test_batches_unlike_the_first(second, text):
     first = np.zeros((2, 2)), ["a", "b"]
     with pytest.raises((TypeError, ValueError), match=text):
-        sources.scan(sources.batches(lambda: [first, second]))
+        scan(sources.batches(lambda: [first, second]))
 
 
 @pytest.mark.parametrize(
@@ -624,21 +626,21 @@ def test_batches_unlike_the_first(second, text):
 )
 def test_weights_and_targets_that_are_none(weight, y, text):
     with pytest.raises(ValueError, match=text):
-        sources.scan(sources.batches(lambda: [(np.zeros((2, 2)), y, weight)]))
+        scan(sources.batches(lambda: [(np.zeros((2, 2)), y, weight)]))
 
 
 def test_no_rows(tmp_path):
     with pytest.raises(ValueError, match=r"Source\(batches of .*\) has no rows"):
-        sources.scan(sources.batches(list))
+        scan(sources.batches(list))
     np.save(tmp_path / "X.npy", np.zeros((0, 3)))
     np.save(tmp_path / "y.npy", np.zeros(0, int))
     with pytest.raises(ValueError, match="has no rows"):
-        sources.scan(sources.npy(tmp_path / "X.npy", tmp_path / "y.npy"))
+        scan(sources.npy(tmp_path / "X.npy", tmp_path / "y.npy"))
     np.save(tmp_path / "X.npy", np.zeros((2, 3)))
     with pytest.raises(ValueError, match=r"y.npy has 0 rows, .*X.npy has 2"):
-        sources.scan(sources.npy(tmp_path / "X.npy", tmp_path / "y.npy"))
+        scan(sources.npy(tmp_path / "X.npy", tmp_path / "y.npy"))
     with pytest.raises(ValueError, match="has no labels; `label` names"):
-        sources.scan(sources.npy(tmp_path / "X.npy"))
+        scan(sources.npy(tmp_path / "X.npy"))
 
 
 def test_nulls_are_named(tmp_path):
@@ -649,7 +651,7 @@ def test_nulls_are_named(tmp_path):
         paths = write_parts(tmp_path, whole, [1000], 300)
         source = sources.parquet(paths, label="kind", weight="w", memory=SMALL)
         with pytest.raises(ValueError, match=rf"'{name}' has a null in row 234 of .*part-1"):
-            sources.scan(source)
+            scan(source)
     lists = pa.array([[1.0, 2.0], [3.0, None]], pa.list_(pa.float64(), 2))
     with pytest.raises(ValueError, match="'e' has a null in row 1"):
         scanned_table(pa.table({"e": lists, "kind": [1, 2]}))
@@ -695,29 +697,29 @@ def test_files_of_other_columns(tmp_path, second, text):
     pq.write_table(pa.table(second), tmp_path / "part-1.parquet")
     paths = [tmp_path / "first.parquet", str(tmp_path / "part-*.parquet")]
     with pytest.raises(ValueError, match=text):
-        sources.scan(sources.parquet(paths, label="kind"))
+        scan(sources.parquet(paths, label="kind"))
 
 
 def test_files_that_cannot_be_read(tmp_path):
     pytest.importorskip("pyarrow")
     with pytest.raises(FileNotFoundError, match="no file matches"):
-        sources.scan(sources.parquet(tmp_path / "*.parquet", label="kind"))
+        scan(sources.parquet(tmp_path / "*.parquet", label="kind"))
     with pytest.raises(FileNotFoundError):
-        sources.scan(sources.parquet(tmp_path / "none.parquet", label="kind"))
+        scan(sources.parquet(tmp_path / "none.parquet", label="kind"))
     path = tmp_path / "broken.parquet"
     write_parts(tmp_path, table(), [], 100)
     whole = (tmp_path / "part-0.parquet").read_bytes()
     for damaged in (b"", whole[:-9], whole[:2000] + bytes(2000) + whole[4000:]):
         path.write_bytes(damaged)
         with pytest.raises(sources.SourceError, match=r"broken.parquet cannot be read as Parquet"):
-            sources.scan(sources.parquet(path, label="kind"))
+            scan(sources.parquet(path, label="kind"))
     np.save(tmp_path / "y.npy", np.array(["a", None], object), allow_pickle=True)
     np.save(tmp_path / "X.npy", np.zeros((2, 1)))
     with pytest.raises(ValueError, match=r"y.npy cannot be read as .npy.*objects"):
-        sources.scan(sources.npy(tmp_path / "X.npy", tmp_path / "y.npy"))
+        scan(sources.npy(tmp_path / "X.npy", tmp_path / "y.npy"))
     (tmp_path / "X.npy").write_bytes((tmp_path / "X.npy").read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"X.npy cannot be read as .npy"):
-        sources.scan(sources.npy(tmp_path / "X.npy"))
+        scan(sources.npy(tmp_path / "X.npy"))
 
 
 @pytest.mark.parametrize(
@@ -741,10 +743,10 @@ def test_arguments():
     with pytest.raises(TypeError, match="X must be a path, got ndarray"):
         sources.npy(Data.X)
     with pytest.raises(ValueError, match="classes must name"):
-        sources.scan(sources.batches(list, classes=["a", "a"]))
+        scan(sources.batches(list, classes=["a", "a"]))
     source = sources.batches(in_batches(100, Data.X, Data.y), memory=SMALL)
     with (
-        sources.scan(source) as scanned,
+        scan(source) as scanned,
         pytest.raises(ValueError, match=r"memory='64KB' is too small.*at least memory='.*KB'"),
     ):
         scanned.window_rows(4096)

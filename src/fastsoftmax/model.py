@@ -16,7 +16,8 @@ from fastsoftmax import validation as check
 from fastsoftmax.files import atomic_write
 from fastsoftmax.functional.predictions import weighted_predict
 from fastsoftmax.labels import class_array, raise_unless_alike
-from fastsoftmax.sources import Source, blocks
+from fastsoftmax.sources import Source
+from fastsoftmax.sources.source import blocks
 
 Array = npt.NDArray[Any]
 Rows = npt.ArrayLike | Source

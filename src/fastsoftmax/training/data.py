@@ -14,7 +14,9 @@ from fastsoftmax import validation as check
 from fastsoftmax.functional.predictions import weighted_predict
 from fastsoftmax.labels import class_array, class_list, numbers_of, raise_if_continuous
 from fastsoftmax.model import SoftmaxModel
-from fastsoftmax.sources import Source, StreamedRows, scan
+from fastsoftmax.sources import Source
+from fastsoftmax.sources.scan import scan
+from fastsoftmax.sources.streamed import StreamedRows
 from fastsoftmax.training.samples import Samples
 from fastsoftmax.training.streamed import StreamedSamples
 

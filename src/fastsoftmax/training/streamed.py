@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from fastsoftmax import validation as check
 from fastsoftmax.kernels.tiles.sizes import leaf_rows, window_step
-from fastsoftmax.sources import StreamedRows, memory
+from fastsoftmax.sources import memory
+from fastsoftmax.sources.streamed import StreamedRows
 from fastsoftmax.training.samples import Samples, Sums, spaced
 from fastsoftmax.weights import WeightSum
 
