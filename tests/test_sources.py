@@ -375,6 +375,7 @@ def test_a_full_disk_is_said(monkeypatch):
 RESIDENT = """
 import resource, sys
 from fastsoftmax import sources
+from fastsoftmax.sources.scan import scan
 
 def read(path, cache):
     with scan(sources.parquet(path, label="kind", memory="32MB", cache=cache)) as scanned:
