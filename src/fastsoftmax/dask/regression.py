@@ -33,7 +33,7 @@ class SoftmaxRegression(LocalRegression):
     >>> X = dask.array.from_array([[-2.0], [-1.0], [1.0], [2.0]], chunks=(3, 1))
     >>> y = dask.array.from_array(["no", "no", "yes", "yes"], chunks=2)
     >>> model = SoftmaxRegression().fit(X, y)
-    >>> model.predict(X)
+    >>> model.predict(X)  # doctest: +ELLIPSIS
     dask.array<..., shape=(4,), dtype=<U3, chunksize=(3,), chunktype=numpy.ndarray>
     >>> model.predict(X).compute()
     array(['no', 'no', 'yes', 'yes'], dtype='<U3')

@@ -6,8 +6,7 @@ N x K array, a one-hot label, a copy of X.
 Writes: each chunk of rows owns one entry of every array of `Partials`; `loss_and_gradient_by_slab`,
 for gradients too large to have in several copies, owns slabs of features instead. Either way the
 sums run in block order.
-Rows come in windows: some consecutive ones of all, whose sums are added to what the windows before
-them left. The last window's call, or one of no rows, combines the sums.
+Rows come in windows, whose sums go on from those before; the last call, of any rows, combines them.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from fastsoftmax.kernels.products.block import (
     leave_out,
     lies_ready,
     load_weights_and_targets,
+    none_of,
     residuals,
     rows_scratch,
     rows_table,
@@ -124,15 +124,6 @@ def prepared(given: Any) -> Problem:
         label_smoothing,
         np.zeros(padded(n_features, item_bytes(b)), b.dtype),
     )
-
-
-@jit
-def none_of(flags: Array) -> bool:
-    """Whether all are False."""
-    found = False
-    for c in range(flags.size):
-        found |= flags[c]
-    return not found
 
 
 @jit

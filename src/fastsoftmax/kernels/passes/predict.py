@@ -13,13 +13,13 @@ import numpy as np
 
 from fastsoftmax.kernels.compile.jit import jit, jit_borrowing, jit_callable, jit_inline
 from fastsoftmax.kernels.compile.parallel import for_each
-from fastsoftmax.kernels.passes.fused import none_of
 from fastsoftmax.kernels.products.block import (
     find_rows,
     groups,
     lanes,
     logits_of_block,
     logits_scratch,
+    none_of,
     rows_scratch,
     rows_table,
     store_block,

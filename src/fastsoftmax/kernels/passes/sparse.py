@@ -16,7 +16,6 @@ import numpy as np
 from fastsoftmax.kernels.compile.jit import jit, jit_callable, jit_inline
 from fastsoftmax.kernels.compile.parallel import for_each
 from fastsoftmax.kernels.passes.buckets import COLUMN_AT, ROW_AT, Buckets
-from fastsoftmax.kernels.passes.fused import none_of
 from fastsoftmax.kernels.passes.predict import store_argmax
 from fastsoftmax.kernels.products.block import (
     add_row_sums,
@@ -27,6 +26,7 @@ from fastsoftmax.kernels.products.block import (
     load_block,
     load_weights_and_targets,
     logits_scratch,
+    none_of,
     residuals,
     store_block,
     store_log_softmax,

@@ -171,6 +171,15 @@ def all_finite(Z_T: Array) -> bool:
 
 
 @jit
+def none_of(flags: Array) -> bool:
+    """Whether all are False."""
+    found = False
+    for c in range(flags.size):
+        found |= flags[c]
+    return not found
+
+
+@jit
 def logits_of_block(
     rows: Array, n_rows: int, n_features: int, W_tiles: Array, b: Array, X_T: Array, Z_T: Array
 ) -> bool:
