@@ -11,8 +11,9 @@ from fastsoftmax.csr import PreparedRows, is_sparse, sparse_rows
 def prepared(X: Any) -> PreparedRows:
     """Sparse rows, checked, that keep what a call does to read them, for many calls.
 
-    A pass over sparse rows spends about half its time on checking their columns and sorting their
-    entries. Where a function is called again and again on the same rows, give it these instead.
+    A pass over sparse rows spends from a quarter to over half of its time on checking their columns
+    and sorting their entries (docs/benchmarks.md). Where a function is called again and again on
+    the same rows, give it these instead.
 
     Parameters
     ----------
