@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-_BLOCK = 512
+BLOCK = 512  # weights that are summed by themselves
 
 
 def sum_of(values: Array) -> float:
@@ -19,9 +19,33 @@ def sum_of(values: Array) -> float:
         return float(np.add.reduce(values))
 
 
+def add_by_class(sums: Array, labels: Array, weight: Array) -> Array:
+    """(K,): sums of weights by class, and those of more rows, which are added one by one.
+
+    So it makes no difference where rows are cut.
+    """
+    numbers = np.concatenate([np.arange(len(sums)), labels])
+    with np.errstate(over="ignore"):
+        return np.bincount(numbers, np.concatenate([sums, weight]))
+
+
+def sums_of_blocks(weight: Array) -> Array:
+    """Those of a whole number of blocks."""
+    with np.errstate(over="ignore"):
+        return np.asarray(weight.reshape(-1, BLOCK).sum(axis=1))
+
+
+def rounded_once(sums: list[float]) -> float:
+    """The sum of a few, as if without rounding on the way."""
+    try:
+        return math.fsum(sums)
+    except OverflowError:
+        return math.inf
+
+
 def sum_of_weights(weight: Array) -> float:
     """The sum of all, infinite where it is beyond float64."""
-    if len(weight) < _BLOCK:
+    if len(weight) < BLOCK:
         return sum_of(weight)
     sums = WeightSum()
     sums.add(weight)
@@ -42,16 +66,12 @@ class WeightSum:
             self.largest = max(self.largest, float(weight.max()))
         if self._rest.size:
             weight = np.concatenate([self._rest, weight])
-        whole = len(weight) // _BLOCK * _BLOCK
-        with np.errstate(over="ignore"):
-            self._sums.append(weight[:whole].reshape(-1, _BLOCK).sum(axis=1))
+        whole = len(weight) // BLOCK * BLOCK
+        self._sums.append(sums_of_blocks(weight[:whole]))
         self._rest = weight[whole:].copy()
 
     @property
     def total(self) -> float:
         """Infinite where it is beyond float64."""
         sums = np.concatenate([*self._sums, [sum_of(self._rest)]])
-        try:
-            return math.fsum(sums.tolist())
-        except OverflowError:
-            return math.inf
+        return rounded_once(sums.tolist())

@@ -16,12 +16,10 @@ import numpy.typing as npt
 from fastsoftmax import validation as check
 from fastsoftmax.dask.cluster import Cluster, size_of
 from fastsoftmax.kernels.tiles.sizes import ceil_div, leaf_rows, n_leaves
-from fastsoftmax.training.samples import Samples, Sums, spaced
-from fastsoftmax.weights import sum_of
+from fastsoftmax.training.samples import Samples, Sums
+from fastsoftmax.weights import BLOCK, add_by_class, rounded_once, sum_of, sums_of_blocks
 
 Array = npt.NDArray[Any]
-
-_BLOCK = 512  # weights that are summed by themselves
 
 
 @dataclass(frozen=True)
@@ -63,18 +61,9 @@ class DistributedSamples:
         self.add_to(sums)
 
     def take(self, rows: Array) -> Samples:
-        return self._some(rows, self.starts, counted=False)
-
-    def spaced(self, count: int) -> Samples:
-        counts = list(self._of_parts("count", _count))
-        starts = np.cumsum([0, *counts])
-        return self._some(spaced(int(starts[-1]), count), starts[:-1].tolist(), counted=True)
-
-    def _some(self, rows: Array, starts: Sequence[int], *, counted: bool) -> Samples:
-        """Rows by their numbers, or by those among the rows that count; where leaves start."""
-        wanted = np.split(rows, np.searchsorted(rows, starts[1:]))
-        local = [of_leaf - first for of_leaf, first in zip(wanted, starts, strict=True)]
-        parts = list(self._of_parts("take", _taken, local, [counted] * len(local)))
+        wanted = np.split(rows, np.searchsorted(rows, self.starts[1:]))
+        local = [of_part - first for of_part, first in zip(wanted, self.starts, strict=True)]
+        parts = list(self._of_parts("take", _taken, local))
         X, targets, weight = (np.concatenate([part[i] for part in parts]) for i in range(3))
         return Samples(X, targets, weight, self.total_weight)
 
@@ -111,10 +100,7 @@ class DistributedSamples:
             largest = max(largest, most)
             sums += [sum_of(np.concatenate([rest, head])), *of_blocks]
             rest = tail
-        try:
-            total = math.fsum([*sums, sum_of(rest)])
-        except OverflowError:
-            total = math.inf
+        total = rounded_once([*sums, sum_of(rest)])
         if total == 0:
             raise ValueError(f"{name} sums to zero: nothing counts")
         if math.isinf(total):
@@ -162,13 +148,8 @@ def _added(
     return changes
 
 
-def _count(part: Samples) -> int:
-    """The rows that count."""
-    return int(np.count_nonzero(part.weight))
-
-
-def _taken(rows: Array, counted: bool, part: Samples) -> Samples:
-    return part.take(np.flatnonzero(part.weight)[rows] if counted else rows)
+def _taken(rows: Array, part: Samples) -> Samples:
+    return part.take(rows)
 
 
 def _non_finite(first: int, part: Samples) -> tuple[list[int], Any] | None:
@@ -178,8 +159,7 @@ def _non_finite(first: int, part: Samples) -> tuple[list[int], Any] | None:
 
 
 def _with_classes(part: Samples, sums: Array) -> Array:
-    numbers = np.concatenate([np.arange(len(sums)), part.targets])
-    return np.bincount(numbers, np.concatenate([sums, part.weight]))
+    return add_by_class(sums, part.targets, part.weight)
 
 
 def _divided(part: Samples, unit: float) -> Samples:
@@ -197,9 +177,8 @@ def _for_classes(part: Samples, chosen: Array) -> Samples:
 
 def _weighed(first: int, part: Samples) -> tuple[float, Array, list[float], Array]:
     """(the largest weight, those before the first block of all rows, sums of blocks, the rest)."""
-    begin = min(-first % _BLOCK, part.n_rows)
-    end = begin + (part.n_rows - begin) // _BLOCK * _BLOCK
+    begin = min(-first % BLOCK, part.n_rows)
+    end = begin + (part.n_rows - begin) // BLOCK * BLOCK
     weight = part.weight
-    with np.errstate(over="ignore"):
-        sums = weight[begin:end].reshape(-1, _BLOCK).sum(axis=1)
-    return float(weight.max()), weight[:begin].copy(), sums.tolist(), weight[end:].copy()
+    sums = sums_of_blocks(weight[begin:end]).tolist()
+    return float(weight.max()), weight[:begin].copy(), sums, weight[end:].copy()

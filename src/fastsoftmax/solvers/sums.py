@@ -28,6 +28,7 @@ from fastsoftmax.kernels.tiles.sizes import (
 from fastsoftmax.threads import launch
 from fastsoftmax.training.columns import Scaling
 from fastsoftmax.training.samples import Rows, Samples
+from fastsoftmax.weights import add_by_class
 
 Array = npt.NDArray[Any]
 
@@ -239,9 +240,7 @@ class TargetSums:
     def _add_labels(self, first: int, labels: Array, weight: Array) -> None:
         """One weight after another, as if all rows of a leaf had come at once."""
         for leaf, rows in slabs(first, len(labels), self._n_rows, leaf_rows(self._n_rows)):
-            of_class = self._of_class[leaf]
-            numbers = np.concatenate([np.arange(len(of_class)), labels[rows]])
-            self._of_class[leaf] = np.bincount(numbers, np.concatenate([of_class, weight[rows]]))
+            self._of_class[leaf] = add_by_class(self._of_class[leaf], labels[rows], weight[rows])
 
     def of_leaf(self, leaf: int) -> TargetSums:
         twin = copy.copy(self)

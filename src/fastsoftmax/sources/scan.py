@@ -22,7 +22,7 @@ from fastsoftmax.sources.rows import ArrayRows, ConvertedRows, Rows
 from fastsoftmax.sources.source import RowsSeen, Source
 from fastsoftmax.sources.streamed import Facts, StreamedRows, Window
 from fastsoftmax.sources.vocabulary import Vocabulary
-from fastsoftmax.weights import WeightSum
+from fastsoftmax.weights import WeightSum, add_by_class
 
 Array = npt.NDArray[Any]
 
@@ -175,8 +175,7 @@ class _FirstPass:
             self._sums = np.append(self._sums, np.zeros(more))
         self._counts += np.bincount(numbers, minlength=len(self._counts))
         if weight is not None:
-            with np.errstate(over="ignore"):
-                np.add.at(self._sums, numbers, weight)  # row by row, as bincount adds up all
+            self._sums = add_by_class(self._sums, numbers, weight)
 
     def _facts(self) -> Facts:
         soft = self._n_targets > 0

@@ -20,7 +20,7 @@ from fastsoftmax.kernels.tiles.packing import padded
 from fastsoftmax.kernels.tiles.sizes import DIRECTIONS, pays_to_share
 from fastsoftmax.threads import launch
 from fastsoftmax.training.columns import Scaling
-from fastsoftmax.training.samples import Rows, Samples
+from fastsoftmax.training.samples import RowsOfSteps, Samples
 from fastsoftmax.training.streamed import StreamedSamples
 
 Array = npt.NDArray[Any]
@@ -84,7 +84,7 @@ class Curvature(NamedTuple):
 
 
 def curvature(
-    samples: Rows, scaling: Scaling, *, shorten: bool, l2: float = 0.0
+    samples: RowsOfSteps, scaling: Scaling, *, shorten: bool, l2: float = 0.0
 ) -> tuple[Curvature, Directions]:
     """Both from evenly spaced rows; with `shorten`, the curvature is that of shortened steps.
 

@@ -21,7 +21,7 @@ from fastsoftmax.training.data import Validation
 from fastsoftmax.training.optimizer import Optimizer
 from fastsoftmax.training.progress import Progress
 from fastsoftmax.training.result import DivergenceError, Epoch, History, SGDResult
-from fastsoftmax.training.samples import Rows
+from fastsoftmax.training.samples import RowsOfSteps
 from fastsoftmax.training.sparse_optimizer import SparseOptimizer
 from fastsoftmax.training.visits import InMemory, InWindows
 
@@ -55,11 +55,11 @@ _ROWS_TOGETHER = 100_000  # of all epochs, whose order is held
 class Training:
     """A training under way; `run` does the epochs, `result` is right whenever a signal comes."""
 
-    samples: Rows
+    samples: RowsOfSteps
     visited: InMemory | InWindows  # the same rows, as the steps take them
     held_out: Validation | None
     optimizer: Optimizer | SparseOptimizer
-    given: Rows  # the same rows in the units of X, where `samples` has other ones
+    given: RowsOfSteps  # the same rows in the units of X, where `samples` has other ones
     make_model: Callable[[Array, Array], SoftmaxModel]  # from W, b in the units of X
     start: Callable[[], tuple[Array, Array]]  # W, b before the first epoch
     goes_on: bool  # from a model

@@ -37,7 +37,7 @@ class Sums(Protocol):
 
 
 class Rows(Protocol):
-    """Rows, wherever they lie."""
+    """Rows to solve for, wherever they lie."""
 
     @property
     def n_rows(self) -> int: ...
@@ -62,6 +62,19 @@ class Rows(Protocol):
     def take(self, rows: Array) -> Samples:
         """The rows of some numbers, which ascend."""
 
+    def raise_if_non_finite(self) -> None:
+        """Name the first cell of X that is not finite, in a row that counts."""
+
+    def in_units(self) -> Any:
+        """The same rows, their weights in units that fit float32."""
+
+    def for_classes(self, chosen: Array) -> Any:
+        """The same rows, with targets for some classes (K,) alone, numbered anew."""
+
+
+class RowsOfSteps(Rows, Protocol):
+    """Rows that the steps of SGD are taken on."""
+
     def spaced(self, count: int) -> Samples:
         """So many rows at most of those that count, evenly spaced."""
 
@@ -71,15 +84,6 @@ class Rows(Protocol):
     @property
     def total_target(self) -> float:
         """The weighted sum of all target weights: `total_weight` for labels."""
-
-    def raise_if_non_finite(self) -> None:
-        """Name the first cell of X that is not finite, in a row that counts."""
-
-    def in_units(self) -> Any:
-        """The same rows, their weights in units that fit float32."""
-
-    def for_classes(self, chosen: Array) -> Any:
-        """The same rows, with targets for some classes (K,) alone, numbered anew."""
 
 
 class Samples(NamedTuple):

@@ -17,7 +17,7 @@ from fastsoftmax.training.curvature import (
     sparse_curvature,
 )
 from fastsoftmax.training.optimizer import Optimizer
-from fastsoftmax.training.samples import Rows, Samples
+from fastsoftmax.training.samples import RowsOfSteps, Samples
 from fastsoftmax.training.sparse_optimizer import SparseOptimizer, scaled
 from fastsoftmax.training.streamed import StreamedSamples
 from fastsoftmax.training.visits import InMemory, InWindows
@@ -28,7 +28,7 @@ Array = npt.NDArray[Any]
 class Task(NamedTuple):
     """What the steps train on, and what takes them."""
 
-    samples: Rows
+    samples: RowsOfSteps
     visited: InMemory | InWindows
     optimizer: Optimizer | SparseOptimizer
     rate: float
@@ -109,7 +109,7 @@ def sparse_steps(
 
 
 def automatic_rate(
-    samples: Rows, scaling: Scaling, batch_size: int, l2: float
+    samples: RowsOfSteps, scaling: Scaling, batch_size: int, l2: float
 ) -> tuple[float, Directions]:
     """1 over the curvature of the mean loss of a batch, and where steps are shortened for it."""
     bend, directions = curvature_of_batches(samples, scaling, batch_size, shorten=True, l2=l2)
@@ -118,7 +118,7 @@ def automatic_rate(
 
 
 def curvature_of_batches(
-    samples: Rows,
+    samples: RowsOfSteps,
     scaling: Scaling,
     batch_size: int,
     *,
@@ -145,7 +145,7 @@ def curvature_of_sparse_batches(
     return _of_batches(estimate, samples, batch_size), bias_step
 
 
-def _of_batches(estimate: Curvature, samples: Rows, batch_size: int) -> float:
+def _of_batches(estimate: Curvature, samples: RowsOfSteps, batch_size: int) -> float:
     whole = batch_size >= samples.n_rows
     bend = estimate.whole if whole else estimate.of_batches(batch_size)
     bend *= samples.total_target / samples.total_weight
